@@ -1,0 +1,55 @@
+"""A request to stop that one thread makes and others see: who asked, and why."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Cancellation:
+    """Set once, by whoever wants the work to end; seen by everyone who was handed it.
+
+    Callbacks run in the thread that cancels, at once if it is already set. `force` marks a second,
+    impatient request: grace periods are skipped.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self.source = ""
+        self.reason = ""
+        self.force = False
+
+    def cancel(self, *, source: str, reason: str, force: bool = False) -> None:
+        """Ask for the end; the first source and reason stay, `force` may come later."""
+        with self._lock:
+            if not self._event.is_set():
+                self.source, self.reason = source, reason
+            self.force = self.force or force
+            self._event.set()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until cancelled or the time is over; whether it is cancelled."""
+        return self._event.wait(timeout_s)
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called at every request; returns a function that takes it back."""
+        with self._lock:
+            self._callbacks.append(callback)
+            already = self._event.is_set()
+        if already:
+            callback()
+
+        def forget() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+        return forget

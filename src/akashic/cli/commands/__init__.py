@@ -1,0 +1,1 @@
+"""One module a command: parsed arguments in, exit code out."""

@@ -1,0 +1,197 @@
+"""The protocol that every executor obeys: open a sandbox for a job, run commands in it, close it.
+
+Order: `open` once a job, then any number of `exec`, `read`, `write`, …, then `close` exactly when the job is
+over, however it ended. `close` is safe to call twice and after a failed `open`; it outlives cancellation.
+`exec` of one sandbox may run concurrently (background steps). Nothing that a job started is alive, and
+nothing that it wrote outside its workspace is left, when `close` returns. `sweep` removes what a killed
+process of ours left behind and is safe to call at any time, from any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from akashic.cancellation import Cancellation
+from akashic.errors import AkashicError
+
+OutputSink = Callable[[bytes], None]
+"""Called with raw chunks of merged stdout and stderr, in order, from one thread at a time."""
+
+
+class ExecutorError(AkashicError):
+    """The place where a job should run failed (not the job): cannot open, lost, out of disk, no permission."""
+
+
+class Unsupported(ExecutorError):
+    """The job asks for what this executor cannot do; the message names the executors that can."""
+
+
+class ServiceFailed(ExecutorError):
+    """A service did not become healthy; the message ends with the last lines of its log."""
+
+
+class Tree(msgspec.Struct, frozen=True, kw_only=True):
+    """The repository that a run is about: `root` is the folder that holds `.github/workflows` (it may lie
+    below the top of the git checkout), `commit` the commit, `dirty` whether the uncommitted tree is meant."""
+
+    root: str
+    commit: str
+    dirty: bool = False
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A service container, evaluated: as `jobs.<id>.services.<name>` says. `ports` are strings as written
+    ("5432", "5433:5432", "53/udp"); `options` is docker's create options as one string."""
+
+    name: str
+    image: str
+    env: dict[str, str] = {}
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    options: str = ""
+    credentials: dict[str, str] = {}
+    command: str = ""
+    entrypoint: str = ""
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A job container, evaluated: as `jobs.<id>.container` says."""
+
+    image: str
+    env: dict[str, str] = {}
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    options: str = ""
+    credentials: dict[str, str] = {}
+
+
+class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job needs of its place. `job_key` and `attempt` make the sandbox's name with `run_id`;
+    `mode` is the user's `--sandbox`: `off` asks for no isolation, `strict` refuses to run without it."""
+
+    run_id: str
+    job_key: str
+    attempt: int
+    repository: str
+    tree: Tree
+    labels: tuple[str, ...] = ()
+    container: ContainerSpec | None = None
+    services: tuple[ServiceSpec, ...] = ()
+    mode: Literal["auto", "strict", "off"] = "auto"
+    memory_bytes_max: int | None = None
+    processes_max: int | None = None
+
+
+class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A running service as `job.services.<name>` shows it. `ports` maps the container's port to the one that
+    the job reaches it on (both as strings); `notes` says what differs from a container (a port moved, …)."""
+
+    name: str
+    id: str
+    network: str
+    host: str
+    ports: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command ended: its exit code (128 + signal when killed), and whether we ended it and why."""
+
+    code: int
+    cancelled: bool = False
+    timed_out: bool = False
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What an executor can do, asked before the first job starts."""
+
+    name: str
+    job_containers: bool
+    any_service_image: bool
+    docker_actions: bool
+    native_services: tuple[str, ...] = ()
+    isolation: str = ""
+
+
+class Sandbox(Protocol):
+    """A job's place while it lives. All paths are as the job sees them, absolute."""
+
+    workspace: str
+    """GITHUB_WORKSPACE: empty until a checkout fills it."""
+    temp: str
+    """RUNNER_TEMP: empty at the start, gone at the end."""
+    tool_cache: str
+    """RUNNER_TOOL_CACHE: shared between jobs."""
+    home: str
+    os: str
+    """RUNNER_OS: Linux, macOS or Windows."""
+    arch: str
+    """RUNNER_ARCH: X64, ARM64, …"""
+    services: Mapping[str, ServiceInfo]
+    container: Mapping[str, Any]
+    """The `job.container` context; empty when the job has none."""
+    notes: Sequence[str]
+    """What a user should know: what could not be isolated, which port moved."""
+    base_env: Mapping[str, str]
+    """The environment that a process starts from (PATH, HOME, LANG, …); nothing of the user's secrets."""
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        on_output: OutputSink,
+        cancellation: Cancellation,
+        timeout_s: float | None = None,
+        stdin: bytes | None = None,
+    ) -> ExitStatus:
+        """Run a command to its end. `env` is the whole environment. On cancellation or time-out the command's
+        processes get SIGINT, SIGTERM after 7.5 s and SIGKILL after 2.5 s more (GitHub's runner), at once when
+        `cancellation.force`. A command that cannot be started ends with code 127 (not found) or 126 and a line
+        of output that says so."""
+        ...
+
+    def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
+        """Write a file, making its folders. Links inside the workspace are not followed out of it."""
+        ...
+
+    def read(self, path: str, *, bytes_max: int) -> bytes | None:
+        """A file's content up to `bytes_max`, None when there is none."""
+        ...
+
+    def host_path(self, path: str) -> str:
+        """The path of the same file on this machine, for built-in actions; raises Unsupported where the
+        executor's files are not on this machine."""
+        ...
+
+    def materialise(self, tree: Tree, destination: str, *, clean: bool) -> None:
+        """Put the repository's tree at `destination` below the workspace, as a checkout would (history
+        included: git works there), copy-on-write where possible. `clean` removes what was there first."""
+        ...
+
+    def service_logs(self, name: str) -> bytes:
+        """The service's output so far."""
+        ...
+
+    def close(self) -> None:
+        """End everything the job started and remove the sandbox. Never raises for what is already gone."""
+        ...
+
+
+class Executor(Protocol):
+    """A kind of place for jobs."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> Sandbox:
+        """A sandbox with its services healthy. Raises ExecutorError; leaves nothing behind when it does."""
+        ...
+
+    def sweep(self) -> Sequence[str]:
+        """Remove what crashed processes left; a line for each thing removed."""
+        ...

@@ -1,0 +1,4 @@
+"""Secrets in an age-encrypted file in the repository, scoped to repository or environment.
+
+May import: `akashic.source`, `akashic.errors`. Never imports a sibling concern, and never prints a value.
+"""
