@@ -1,0 +1,62 @@
+"""What a driver needs from the world, as small protocols; `akashic.app` supplies them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from akashic.cancellation import Cancellation
+from akashic.engine.events import GateOpened
+from akashic.engine.requests import JobRequest, JobResult, StepReport
+
+
+class Clock(Protocol):
+    """The time, as an input."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+
+class JobReporter(Protocol):
+    """Where the port of a job tells what happens. Called from the job's thread(s). Everything that is passed
+    is masked already."""
+
+    def job_ready(self, notes: tuple[str, ...]) -> None:
+        """The sandbox is open and its services are healthy. Shown live, not journalled."""
+        ...
+
+    def step_started(self, number: int, name: str) -> None:
+        """Shown live, not journalled."""
+        ...
+
+    def line(self, number: int, text: str) -> None:
+        """One line of a step's log, shown live; the runner has stored it already."""
+        ...
+
+    def step_finished(self, report: StepReport) -> None:
+        """Journalled."""
+        ...
+
+
+class JobPort(Protocol):
+    """Runs job instances."""
+
+    def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
+        """Run one attempt to its end; called in a thread of its own. Raises nothing that a job can cause; an
+        AkashicError means that the attempt could not run, and its message is the reason."""
+        ...
+
+    def recover(self, idempotency_key: str) -> JobResult | None:
+        """After a crash: the result of an attempt that was started and never reported. None: it is not
+        running (what was left of it is removed now) and its outcome is unknown."""
+        ...
+
+
+class GatePort(Protocol):
+    """Knows the protection rules of environments."""
+
+    def open(self, request: JobRequest, now: float) -> GateOpened | str:
+        """The rules for this job instance right now, or a sentence that says why the environment refuses it
+        (branch policy, unknown environment, a fork). An environment without rules gives a gate that needs
+        nothing."""
+        ...

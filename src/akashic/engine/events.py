@@ -1,0 +1,212 @@
+"""What can happen to a run. A run's state is a fold over these; they hold no secret.
+
+Streams: `run/<run id>`. Times are seconds since the epoch and come with the record (`at`) unless said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from akashic.engine.requests import Conclusion, GateBinding, JobResult, StepReport, Trust
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The base of all events of a run; the tag is the class's name."""
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a workflow was asked for: job ids (their needs come along), and matrix values."""
+
+    jobs: tuple[str, ...] = ()
+    matrix: dict[str, tuple[str, ...]] = {}
+
+
+class RunCreated(Event):
+    """A workflow was triggered. `sources` holds the text of every file that the plan depends on: the workflow
+    itself (`workflow_path`) and each reusable workflow by its `uses:` reference, so that a fold needs no file.
+    `github` is the job-independent part of the `github` context."""
+
+    run_id: str
+    number: int
+    attempt: int = 1
+    repository: str
+    repository_root: str
+    commit: str
+    dirty: bool = False
+    workflow_path: str
+    workflow_sha256: str
+    sources: dict[str, str]
+    event_name: str
+    actor: str
+    trust: Trust = "trusted"
+    github: dict[str, Any]
+    inputs: dict[str, Any] = {}
+    vars: dict[str, Any] = {}
+    environment_vars: dict[str, dict[str, str]] = {}
+    filter: JobFilter = JobFilter()
+    executor: str = "host"
+    options: dict[str, Any] = {}
+    rerun_of: str = ""
+    jobs_max: int = 0
+
+
+class JobInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of a job's matrix, or the only one. `matrix` is None without a matrix."""
+
+    key: str
+    name: str
+    matrix: dict[str, Any] | None = None
+    strategy: dict[str, Any] = {}
+
+
+class JobExpanded(Event):
+    """A job's needs are met and its `if` held: its instances are known. `job` is the job's path in the run
+    (`build`, `deploy/migrate` inside the call `deploy`)."""
+
+    job: str
+    instances: tuple[JobInstance, ...]
+
+
+class JobSkipped(Event):
+    """A job does not run: its `if` was false or a need did not succeed."""
+
+    job: str
+    reason: str
+
+
+class JobRefused(Event):
+    """A job cannot run: an expression failed, a matrix is empty or too big, an environment refuses the branch."""
+
+    job: str
+    reason: str
+
+
+class GateOpened(Event):
+    """A job instance waits for its environment's protection rules: the rules as they were at this moment.
+    `wait_until` is when the wait timer ends (0: none)."""
+
+    key: str
+    environment: str
+    binding: GateBinding
+    reviewers: tuple[str, ...] = ()
+    approvals_needed: int = 0
+    self_review: bool = True
+    wait_until: float = 0.0
+    author: str = ""
+
+
+class GateReviewed(Event):
+    """Somebody approved or rejected, having seen exactly `binding`."""
+
+    key: str
+    by: str
+    approved: bool
+    comment: str = ""
+    binding: GateBinding
+
+
+class GatePassed(Event):
+    """All protection rules of a job instance hold; it may start."""
+
+    key: str
+    approved_by: tuple[str, ...] = ()
+
+
+class GateReopened(Event):
+    """What was approved is no longer what would run; the gate asks again with a new binding."""
+
+    key: str
+    binding: GateBinding
+    reason: str
+
+
+class ConcurrencyWaiting(Event):
+    """A run (`key` empty) or job instance asked for its concurrency group and waits."""
+
+    key: str
+    group: str
+
+
+class ConcurrencyAcquired(Event):
+    """The run or job instance holds its concurrency group."""
+
+    key: str
+    group: str
+
+
+class JobStarted(Event):
+    """The intent to start: appended before the port is asked. At most one for each key and attempt."""
+
+    key: str
+    attempt: int
+    idempotency_key: str
+    executor: str
+
+
+class StepFinished(Event):
+    """A step of a job instance ended."""
+
+    key: str
+    attempt: int
+    step: StepReport
+
+
+class JobFinished(Event):
+    """A job instance ended."""
+
+    key: str
+    attempt: int
+    result: JobResult
+
+
+class JobInterrupted(Event):
+    """The process that ran the attempt is gone and its outcome is unknown."""
+
+    key: str
+    attempt: int
+    reason: str
+
+
+class CancelRequested(Event):
+    """Somebody or something wants the run (`key` empty) or one job instance to end."""
+
+    key: str = ""
+    by: str
+    reason: str
+
+
+class RunFinished(Event):
+    """Nothing is left to do."""
+
+    conclusion: Conclusion
+    outputs: dict[str, str] = {}
+
+
+class RunResumed(Event):
+    """A new driver took the run on after its driver died, or jobs are run again (`rerun`)."""
+
+    by: str
+    jobs: tuple[str, ...] = ()
+
+
+RunEvent = (
+    RunCreated
+    | JobExpanded
+    | JobSkipped
+    | JobRefused
+    | GateOpened
+    | GateReviewed
+    | GatePassed
+    | GateReopened
+    | ConcurrencyWaiting
+    | ConcurrencyAcquired
+    | JobStarted
+    | StepFinished
+    | JobFinished
+    | JobInterrupted
+    | CancelRequested
+    | RunFinished
+    | RunResumed
+)
