@@ -81,6 +81,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     container: ContainerSpec | None = None
     services: tuple[ServiceSpec, ...] = ()
     mode: Literal["auto", "strict", "off"] = "auto"
+    shared_paths: tuple[str, ...] = ()
+    """Folders of this machine that stay visible and writable at their own path (the state folder, so that
+    `akashic deploy` works inside a step); everything else is the executor's choice."""
     memory_bytes_max: int | None = None
     processes_max: int | None = None
 
