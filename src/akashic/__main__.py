@@ -1,0 +1,7 @@
+"""`python -m akashic` is `akashic`."""
+
+import sys
+
+from akashic.cli import main
+
+sys.exit(main())

@@ -1,0 +1,241 @@
+"""From `argv` to one command: global options, the table of commands, and the one handler of errors."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from akashic import __version__
+from akashic.cli.command import Command, CommandContext
+from akashic.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, AkashicError, UsageError
+
+EXIT_BUG = 3
+
+
+class Entry(NamedTuple):
+    """A command as the overview shows it; `module` is imported when the command is called."""
+
+    help: str
+    group: str
+    module: str
+
+
+RUN, DELIVER, KEEP, CHECK = "Run workflows", "Deliver", "Keep", "Look and check"
+
+
+def _entry(name: str, group: str, help_text: str) -> tuple[str, Entry]:
+    return name, Entry(help_text, group, f"akashic.cli.commands.{name}")
+
+
+COMMANDS: dict[str, Entry] = dict(
+    (
+        _entry("up", RUN, "take the repository from its current commit to production on this machine"),
+        _entry("down", RUN, "stop everything that `up` or `deploy` started on this machine"),
+        _entry("run", RUN, "run the workflows that an event triggers"),
+        _entry("rerun", RUN, "run a run's jobs again: all, the failed ones, or one"),
+        _entry("resume", RUN, "take on runs and deployments whose process was killed"),
+        _entry("cancel", RUN, "cancel a run"),
+        _entry("plan", RUN, "show what an event would run, and why not"),
+        _entry("runs", CHECK, "list runs"),
+        _entry("logs", CHECK, "print a run's logs"),
+        _entry("status", DELIVER, "show what each environment serves"),
+        _entry("deploy", DELIVER, "deploy a release to an environment"),
+        _entry("promote", DELIVER, "deploy what one environment serves to the next"),
+        _entry("rollback", DELIVER, "go back to the release before"),
+        _entry("history", DELIVER, "show an environment's deployments"),
+        _entry("approve", DELIVER, "approve what waits at an environment's gate"),
+        _entry("reject", DELIVER, "reject what waits at an environment's gate"),
+        _entry("environments", DELIVER, "list the environments and their rules"),
+        _entry("image", DELIVER, "build, scan, test and clean up images"),
+        _entry("secret", KEEP, "keep secrets in the repository, encrypted"),
+        _entry("notify", KEEP, "test where notifications go"),
+        _entry("artifact", KEEP, "list, get and remove artifacts"),
+        _entry("cache", KEEP, "list and remove caches"),
+        _entry("lock", KEEP, "pin the actions that workflows use to commits"),
+        _entry("lint", CHECK, "check workflow files"),
+        _entry("config", CHECK, "check and show akashic.yaml"),
+        _entry("expr", CHECK, "evaluate an expression"),
+        _entry("journal", CHECK, "verify and show the journal"),
+    )
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with our way of saying what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help shows the usage")
+
+
+def overview() -> str:
+    """The text of `akashic --help`."""
+    lines = [
+        "usage: akashic [-C DIR] [--json] [--no-color] [--debug] COMMAND …",
+        "",
+        "From push to production: runs GitHub Actions workflows as they are, and carries the result",
+        "through environments with approvals, health-gated rollouts and automatic rollback.",
+    ]
+    for group in (RUN, DELIVER, KEEP, CHECK):
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:<13} {entry.help}" for name, entry in COMMANDS.items() if entry.group == group]
+    lines += [
+        "",
+        "Options of every command:",
+        "  -C, --directory DIR  work in DIR instead of the current folder",
+        "  --json               one JSON object a line on standard output, for machines",
+        "  --no-color           no colour and no live view (NO_COLOR and CI do the same)",
+        "  --debug              show where an error came from",
+        "  --version            show the version",
+        "",
+        "akashic COMMAND --help shows a command's options.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _add_global_options(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
+    """The options that are taken before and after the command's name; after it they must not reset what
+    was given before (hence SUPPRESS)."""
+
+    def default(value: Any) -> Any:
+        return argparse.SUPPRESS if suppress else value
+
+    group = parser.add_argument_group("options of every command")
+    group.add_argument(
+        "-C", "--directory", metavar="DIR", default=default("."), help="work in DIR instead of here"
+    )
+    group.add_argument(
+        "--json", action="store_true", default=default(False), help="one JSON object a line, for machines"
+    )
+    group.add_argument(
+        "--no-color", action="store_true", default=default(False), help="no colour and no live view"
+    )
+    group.add_argument(
+        "--debug", action="store_true", default=default(False), help="show where an error came from"
+    )
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], str, list[str]]:
+    """Global options, the command's name ("" when none), and the rest."""
+    index = 0
+    while index < len(argv):
+        word = argv[index]
+        if word in ("-C", "--directory"):
+            index += 2
+        elif word.startswith("-"):
+            index += 1
+        else:
+            return list(argv[:index]), word, list(argv[index + 1 :])
+    return list(argv), "", []
+
+
+def _context(options: argparse.Namespace) -> CommandContext:
+    cwd = Path(options.directory)
+    if not cwd.is_dir():
+        raise UsageError(f"{options.directory}: no such folder", hint="-C takes a folder that exists")
+    terminal = sys.stdout.isatty()
+    plain = options.no_color or "NO_COLOR" in os.environ or bool(os.environ.get("CI"))
+    return CommandContext(
+        cwd=cwd.resolve(),
+        environ=os.environ,
+        color=terminal and not plain and not options.json,
+        json=options.json,
+        interactive=terminal and sys.stdin.isatty() and not os.environ.get("CI"),
+        debug=options.debug,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+
+
+def _run(argv: Sequence[str]) -> int:
+    before, name, rest = _split(argv)
+    top = Parser(prog="akashic", add_help=False)
+    _add_global_options(top, suppress=False)
+    top.add_argument("-h", "--help", action="store_true")
+    top.add_argument("--version", action="store_true")
+    options = top.parse_args(before)
+    if options.version:
+        print(f"akashic {__version__}")
+        return EXIT_OK
+    if options.help or name in ("", "help"):
+        if rest and rest[0] in COMMANDS:
+            return _run([rest[0], "--help"])
+        (sys.stdout if options.help or name else sys.stderr).write(overview())
+        return EXIT_OK if options.help or name else EXIT_USAGE
+    entry = COMMANDS.get(name)
+    if entry is None:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `akashic {near[0]}`?" if near else "akashic --help lists the commands"
+        raise UsageError(f"there is no command `{name}`", hint=hint)
+    command: Command = importlib.import_module(entry.module)  # type: ignore[assignment]
+    parser = Parser(prog=f"akashic {name}", description=command.HELP)
+    command.configure(parser)
+    _add_global_options(parser, suppress=True)
+    args = parser.parse_args(rest, namespace=options)
+    return command.run(args, _context(args))
+
+
+def _report(error: AkashicError) -> None:
+    sys.stdout.flush()
+    text = f"error: {error.message}\n"
+    if error.hint:
+        text += f"\nhint: {error.hint}\n"
+    sys.stderr.write(text)
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run a command line to its end; every error ends here as a message and an exit code."""
+    debug = "--debug" in argv
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except AkashicError as error:
+        if debug:
+            raise
+        _report(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("\ninterrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python must not complain about it while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
+    except OSError as error:
+        if debug:
+            raise
+        _report(_from_os(error))
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        sys.stderr.write(
+            f"error: a bug in akashic: {type(error).__name__}: {error}\n\n"
+            "hint: run the same command with --debug and report what it prints\n"
+        )
+        return EXIT_BUG
+
+
+def _from_os(error: OSError) -> AkashicError:
+    """What the operating system refused, in words: which file, and what to do about it."""
+    import errno  # only on the way out
+
+    place = f"{error.filename}: " if error.filename else ""
+    hints = {
+        errno.ENOSPC: "the disk is full: free some space and run the same command again; nothing was lost",
+        errno.EACCES: "check who owns the file and its permissions",
+        errno.EPERM: "check who owns the file and its permissions",
+        errno.EROFS: "the file system is read-only; AKASHIC_STATE can name another folder",
+        errno.EMFILE: "too many files are open: raise the limit with `ulimit -n`",
+    }
+    return AkashicError(f"{place}{error.strerror or error}", hint=hints.get(error.errno or 0, ""))
