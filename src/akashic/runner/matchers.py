@@ -1,0 +1,149 @@
+"""Problem matchers: regular expressions that turn lines of output into annotations.
+
+Format: actions/toolkit "problem-matchers.md" and the runner's documentation of it: owner, severity, and a list of
+patterns; the last pattern may loop. Colour sequences are removed before matching.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from akashic.engine.requests import Annotation
+
+LINE_BYTES_MAX = 4096
+"""Longer lines are not matched: a pattern may need quadratic time."""
+MATCHERS_MAX = 100
+PATTERNS_MAX = 20
+_GROUPS = ("severity", "file", "fromPath", "line", "column", "code", "message")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m?")
+_NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
+
+
+class MatcherError(Exception):
+    """A matcher's file is not valid; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    regexp: re.Pattern[str]
+    groups: dict[str, int]
+    loop: bool
+
+
+class _Matcher:
+    """One owner's patterns and how far a multi-line match has come."""
+
+    def __init__(self, owner: str, severity: str, patterns: tuple[_Pattern, ...], default_path: str) -> None:
+        self.owner = owner
+        self._severity = severity
+        self._patterns = patterns
+        self._default_path = default_path
+        self._seen: dict[str, str] = {}
+        self._at = 0
+
+    def match(self, line: str) -> dict[str, str] | None:
+        pattern = self._patterns[self._at]
+        found = pattern.regexp.search(line)
+        if found is None and self._at:
+            # A looping pattern has ended, or the sequence broke: this line may begin a new one.
+            self._at, self._seen = 0, {}
+            pattern = self._patterns[0]
+            found = pattern.regexp.search(line)
+        if found is None:
+            return None
+        captured = {name: found[number] or "" for name, number in pattern.groups.items() if number <= len(found.groups())}
+        last = self._at == len(self._patterns) - 1
+        if not last:
+            self._seen = {**self._seen, **captured}
+            self._at += 1
+            return None
+        result = {"severity": self._severity, "fromPath": self._default_path, **self._seen, **captured}
+        if not pattern.loop or len(self._patterns) == 1:
+            self._at, self._seen = 0, {}
+        return result
+
+
+class Matchers:
+    """The matchers of a job; they stay from the step that adds them to the end of the job."""
+
+    def __init__(self) -> None:
+        self._matchers: dict[str, _Matcher] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._matchers)
+
+    def add(self, content: bytes) -> None:
+        """Take a matcher file over; an owner that is known is replaced. Raises MatcherError."""
+        try:
+            config = json.loads(content.decode("utf-8-sig"))
+            entries = config["problemMatcher"]
+            fresh = [_matcher(entry) for entry in entries]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, re.error, OverflowError) as error:
+            raise MatcherError(f"Problem matcher file is not valid: {error}") from error
+        if len(self._matchers) + len(fresh) > MATCHERS_MAX:
+            raise MatcherError(f"A job may use {MATCHERS_MAX} problem matchers at most.")
+        for matcher in fresh:
+            self._matchers = {matcher.owner: matcher, **{k: v for k, v in self._matchers.items() if k != matcher.owner}}
+
+    def remove(self, owner: str) -> None:
+        """Forget an owner's matcher; unknown owners are fine."""
+        self._matchers.pop(owner.lower(), None)
+
+    def match(self, line: str) -> Annotation | None:
+        """The annotation that `line` completes; the first matcher that matches wins."""
+        if len(line) > LINE_BYTES_MAX:
+            return None
+        plain = _COLOUR.sub("", line)
+        for matcher in self._matchers.values():
+            found = matcher.match(plain)
+            if found is not None:
+                return _annotation(found)
+        return None
+
+
+def _matcher(entry: dict[str, Any]) -> _Matcher:
+    owner = entry["owner"]
+    if not isinstance(owner, str) or not owner:
+        raise ValueError("owner must not be empty")
+    raw = entry["pattern"]
+    if not isinstance(raw, list) or not 0 < len(raw) <= PATTERNS_MAX:
+        raise ValueError(f"'{owner}' needs 1 to {PATTERNS_MAX} patterns")
+    patterns = tuple(
+        _Pattern(
+            re.compile(_NAMED_GROUP.sub("(?P<", str(item["regexp"]))),
+            {name: int(item[name]) for name in _GROUPS if name in item},
+            bool(item.get("loop", False)),
+        )
+        for item in raw
+    )
+    if any(pattern.loop for pattern in patterns[:-1]):
+        raise ValueError(f"'{owner}': only the last pattern may set 'loop'")
+    if "message" not in patterns[-1].groups and len(patterns) == 1:
+        raise ValueError(f"'{owner}': the last pattern must set 'message'")
+    return _Matcher(owner.lower(), str(entry.get("severity", "")), patterns, str(entry.get("fromPath", "")))
+
+
+def _annotation(found: dict[str, str]) -> Annotation | None:
+    message = found.get("message", "").strip()
+    if not message:
+        return None
+    severity = found.get("severity", "").lower()
+    level = severity if severity in ("warning", "notice") else "error"
+    if severity == "info":
+        level = "notice"
+    return Annotation(
+        level=level,  # type: ignore[arg-type]
+        message=message,
+        title=found.get("code", ""),
+        file=found.get("file", "").strip(),
+        line=_number(found.get("line", "")),
+        column=_number(found.get("column", "")),
+    )
+
+
+def _number(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
