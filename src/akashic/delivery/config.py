@@ -1,0 +1,155 @@
+"""`akashic.yaml` as values: environments with their targets, checks and protection rules, and what else it holds.
+
+The structures below are the file's grammar: a field is a key, a default makes it optional, and docstrings become
+the descriptions in the JSON schema for editors. Times are seconds (`_s`) or minutes (`_minutes`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from akashic.images.spec import ImageSpec
+from akashic.notify.config import NotifyConfig
+
+CONFIG_NAME = "akashic.yaml"
+INSTANCES_MAX = 8
+REVIEWERS_MAX = 6
+WAIT_MINUTES_MAX = 43_200
+CHECKS_MAX = 50
+SETTLE_DEFAULT_S = 5.0
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=86_400)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backing service of an environment; its data is kept. `image` is written as in a workflow
+    (`postgres:16`, `redis:7`) and served by a native provider. `port` is remembered when it is 0."""
+
+    image: str
+    env: dict[str, str] = {}
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+
+
+class LocalTarget(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="local", forbid_unknown_fields=True
+):
+    """A release runs as supervised processes on this machine, behind a reverse proxy.
+
+    `port` is the proxy's (0: a free one, remembered). `command` replaces the release's own. `env` values may hold
+    `${port}`, `${environment}`, `${url}`, `${version}`, `${commit}`, `${release}`, `${data}` (a folder of the
+    environment that is kept), `${services.NAME.url|host|port|user|password|database}`, `${secrets.NAME}` and
+    `$$` for a dollar sign; PORT is always set. `release_command` runs once before the new instances start
+    (migrations). `start_timeout_s` is how long an instance may take to become healthy. An instance that is
+    asked to stop has `drain_timeout_s` to finish what it accepted.
+    """
+
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    command: tuple[str, ...] = ()
+    instances: Annotated[int, Meta(ge=1, le=INSTANCES_MAX)] = 1
+    env: dict[str, str] = {}
+    services: dict[Name, ServiceConfig] = {}
+    release_command: tuple[str, ...] = ()
+    release_timeout_s: PositiveSeconds = 300.0
+    start_timeout_s: PositiveSeconds = 60.0
+    drain_timeout_s: Seconds = 30.0
+    log_bytes_max: Annotated[int, Meta(ge=65_536)] = 10_000_000
+
+
+class MemoryTarget(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="memory", forbid_unknown_fields=True
+):
+    """Nothing is started: for trying out rules and pipelines. Forgotten when the process ends."""
+
+
+Target = LocalTarget | MemoryTarget
+
+
+class HealthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an instance is well: a GET of `path` answers `status` within `timeout_s`, asked every `interval_s`;
+    `failures` in a row while a deployment settles mean that it is not."""
+
+    path: Annotated[str, Meta(pattern="^/")] = "/"
+    status: Annotated[int, Meta(ge=100, le=599)] = 200
+    timeout_s: PositiveSeconds = 3.0
+    interval_s: PositiveSeconds = 0.5
+    failures: Annotated[int, Meta(ge=1)] = 3
+
+
+class CheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to the deployed release and what its answer must be. `status` lists what is accepted. `json`
+    maps a dotted path (`database.ok`) to the value it must have; `headers` name values that must be contained."""
+
+    path: Annotated[str, Meta(pattern="^/")]
+    name: str = ""
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = "GET"
+    request_headers: dict[str, str] = {}
+    body: str = ""
+    status: tuple[int, ...] = (200,)
+    json: dict[str, Any] = {}
+    contains: str = ""
+    headers: dict[str, str] = {}
+    timeout_s: PositiveSeconds = 5.0
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 1
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a new release takes over. `blue-green` starts all new instances beside the old ones and switches at
+    once. After the switch the release must stay healthy for `settle_s`."""
+
+    type: Literal["blue-green"] = "blue-green"
+    settle_s: Seconds = SETTLE_DEFAULT_S
+
+
+class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who must agree. `reviewers` are user names of this machine (empty: anyone may); `count` of them must
+    approve; the one who started the deployment counts only with `author_may_approve`."""
+
+    reviewers: Annotated[tuple[str, ...], Meta(max_length=REVIEWERS_MAX)] = ()
+    count: Annotated[int, Meta(ge=0, le=REVIEWERS_MAX)] = 1
+    author_may_approve: bool = True
+
+
+class EnvironmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place that releases go to, and the rules that protect it.
+
+    `branches` are patterns of branches and tags that may deploy here (empty: all). `secrets` are the scopes that
+    `${secrets.NAME}` is looked up in besides the repository's own; the environment's own is always one.
+    `vars` are what workflows read as `vars` in jobs of this environment. `notifications` names receivers;
+    empty: all of them. `promote_from` names the environments whose releases may come here (empty: any).
+    """
+
+    url: str = ""
+    target: Target = LocalTarget()
+    strategy: StrategyConfig = StrategyConfig()
+    health: HealthConfig = HealthConfig()
+    smoke: Annotated[tuple[CheckConfig, ...], Meta(max_length=CHECKS_MAX)] = ()
+    approvals: ApprovalsConfig | None = None
+    wait_timer_minutes: Annotated[float, Meta(ge=0, le=WAIT_MINUTES_MAX)] = 0.0
+    branches: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    vars: dict[str, str] = {}
+    notifications: tuple[str, ...] = ()
+    promote_from: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole `akashic.yaml`. `labels` maps a `runs-on` label to the image that stands for it in container
+    executors. `vars` are what workflows read as `vars`."""
+
+    name: str = ""
+    image: ImageSpec | None = None
+    labels: dict[str, str] = {}
+    vars: dict[str, str] = {}
+    environments: dict[Name, EnvironmentConfig] = {}
+    notifications: NotifyConfig = NotifyConfig()
+
+    def environment(self, name: str) -> EnvironmentConfig | None:
+        """The environment's configuration; names are compared as GitHub does, without regard to case."""
+        wanted = name.casefold()
+        return next((e for n, e in self.environments.items() if n.casefold() == wanted), None)
