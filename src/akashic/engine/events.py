@@ -23,10 +23,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     matrix: dict[str, tuple[str, ...]] = {}
 
 
-class RunCreated(Event):
+class RunCreated(Event, frozen=True, kw_only=True):
     """A workflow was triggered. `sources` holds the text of every file that the plan depends on: the workflow
-    itself (`workflow_path`) and each reusable workflow by its `uses:` reference, so that a fold needs no file.
-    `github` is the job-independent part of the `github` context."""
+    itself (`workflow_path`) and each reusable workflow by its `uses:` reference, so that a fold needs no
+    file. `github` is the job-independent part of the `github` context."""
 
     run_id: str
     number: int
@@ -61,7 +61,7 @@ class JobInstance(msgspec.Struct, frozen=True, kw_only=True):
     strategy: dict[str, Any] = {}
 
 
-class JobExpanded(Event):
+class JobExpanded(Event, frozen=True, kw_only=True):
     """A job's needs are met and its `if` held: its instances are known. `job` is the job's path in the run
     (`build`, `deploy/migrate` inside the call `deploy`)."""
 
@@ -69,21 +69,22 @@ class JobExpanded(Event):
     instances: tuple[JobInstance, ...]
 
 
-class JobSkipped(Event):
+class JobSkipped(Event, frozen=True, kw_only=True):
     """A job does not run: its `if` was false or a need did not succeed."""
 
     job: str
     reason: str
 
 
-class JobRefused(Event):
-    """A job cannot run: an expression failed, a matrix is empty or too big, an environment refuses the branch."""
+class JobRefused(Event, frozen=True, kw_only=True):
+    """A job, or one instance of it, cannot run: an expression failed, a matrix is empty or too big, an
+    environment refuses the branch. `job` is the job's path or the instance's key."""
 
     job: str
     reason: str
 
 
-class GateOpened(Event):
+class GateOpened(Event, frozen=True, kw_only=True):
     """A job instance waits for its environment's protection rules: the rules as they were at this moment.
     `wait_until` is when the wait timer ends (0: none)."""
 
@@ -97,7 +98,7 @@ class GateOpened(Event):
     author: str = ""
 
 
-class GateReviewed(Event):
+class GateReviewed(Event, frozen=True, kw_only=True):
     """Somebody approved or rejected, having seen exactly `binding`."""
 
     key: str
@@ -107,14 +108,14 @@ class GateReviewed(Event):
     binding: GateBinding
 
 
-class GatePassed(Event):
+class GatePassed(Event, frozen=True, kw_only=True):
     """All protection rules of a job instance hold; it may start."""
 
     key: str
     approved_by: tuple[str, ...] = ()
 
 
-class GateReopened(Event):
+class GateReopened(Event, frozen=True, kw_only=True):
     """What was approved is no longer what would run; the gate asks again with a new binding."""
 
     key: str
@@ -122,21 +123,21 @@ class GateReopened(Event):
     reason: str
 
 
-class ConcurrencyWaiting(Event):
+class ConcurrencyWaiting(Event, frozen=True, kw_only=True):
     """A run (`key` empty) or job instance asked for its concurrency group and waits."""
 
     key: str
     group: str
 
 
-class ConcurrencyAcquired(Event):
+class ConcurrencyAcquired(Event, frozen=True, kw_only=True):
     """The run or job instance holds its concurrency group."""
 
     key: str
     group: str
 
 
-class JobStarted(Event):
+class JobStarted(Event, frozen=True, kw_only=True):
     """The intent to start: appended before the port is asked. At most one for each key and attempt."""
 
     key: str
@@ -145,7 +146,7 @@ class JobStarted(Event):
     executor: str
 
 
-class StepFinished(Event):
+class StepFinished(Event, frozen=True, kw_only=True):
     """A step of a job instance ended."""
 
     key: str
@@ -153,7 +154,7 @@ class StepFinished(Event):
     step: StepReport
 
 
-class JobFinished(Event):
+class JobFinished(Event, frozen=True, kw_only=True):
     """A job instance ended."""
 
     key: str
@@ -161,7 +162,7 @@ class JobFinished(Event):
     result: JobResult
 
 
-class JobInterrupted(Event):
+class JobInterrupted(Event, frozen=True, kw_only=True):
     """The process that ran the attempt is gone and its outcome is unknown."""
 
     key: str
@@ -169,7 +170,7 @@ class JobInterrupted(Event):
     reason: str
 
 
-class CancelRequested(Event):
+class CancelRequested(Event, frozen=True, kw_only=True):
     """Somebody or something wants the run (`key` empty) or one job instance to end."""
 
     key: str = ""
@@ -177,14 +178,14 @@ class CancelRequested(Event):
     reason: str
 
 
-class RunFinished(Event):
+class RunFinished(Event, frozen=True, kw_only=True):
     """Nothing is left to do."""
 
     conclusion: Conclusion
     outputs: dict[str, str] = {}
 
 
-class RunResumed(Event):
+class RunResumed(Event, frozen=True, kw_only=True):
     """A new driver took the run on after its driver died, or jobs are run again (`rerun`)."""
 
     by: str

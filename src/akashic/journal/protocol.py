@@ -23,6 +23,10 @@ class JournalDamaged(AkashicError):
     """The journal cannot be read as it was written; says where."""
 
 
+class JournalUnavailable(AkashicError):
+    """The journal cannot be opened or written now: no permission, disk full, locked, not a folder."""
+
+
 class NewRecord(msgspec.Struct, frozen=True):
     """An event that is to be appended: its type's name and its JSON."""
 
@@ -55,10 +59,17 @@ class Journal(Protocol):
     """The store. Thread-safe."""
 
     def append(
-        self, stream: str, records: Sequence[NewRecord], *, at: float, expected_version: int | None
+        self,
+        stream: str,
+        records: Sequence[NewRecord],
+        *,
+        at: float,
+        expected_version: int | None,
+        durable: bool = True,
     ) -> list[Record]:
         """Append all or nothing. `expected_version` is the stream's last version that the writer has seen (0:
-        the stream is new); None appends whatever is there. Raises Conflict."""
+        the stream is new); None appends whatever is there. Every append survives the death of the process;
+        a `durable` one (and all before it) survives a loss of power too. Raises Conflict."""
         ...
 
     def read(self, stream: str, *, after_version: int = 0) -> list[Record]: ...
@@ -74,7 +85,7 @@ class Journal(Protocol):
         ...
 
     def wait(self, *, after_position: int, timeout_s: float) -> bool:
-        """Block until a record after `after_position` exists, appended by any process, or the time is over."""
+        """Block until a record after `after_position` exists, appended by any process, or time is over."""
         ...
 
     def head(self) -> int:
