@@ -1,0 +1,78 @@
+"""Makes the project's virtual environment from a lock file, with bytecode, once per content of the lock.
+
+Called by the Makefile with any Python 3.11+; uses the standard library alone. uv is used where it is on PATH,
+pip otherwise. A second call with nothing changed takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON_MIN = (3, 11)
+
+
+def fingerprint(lock: Path) -> str:
+    """What the environment is made from: the lock, the project's metadata, this Python, the folder's place."""
+    digest = hashlib.sha256()
+    for part in (lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes()):
+        digest.update(part)
+    digest.update(f"{sys.version_info[:3]}{sys.executable}{ROOT}".encode())
+    return digest.hexdigest()
+
+
+def run(*argv: str | Path, env: dict[str, str]) -> None:
+    result = subprocess.run([str(word) for word in argv], env=env, check=False)
+    if result.returncode != 0:
+        sys.exit(f"error: {argv[0]} {argv[1]} failed (exit code {result.returncode}); its output is above")
+
+
+def install(venv: Path, lock: Path) -> None:
+    """Make the environment anew and install the locked packages and the project into it."""
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+    python = venv / "bin" / "python"
+    uv = shutil.which("uv")
+    if uv:
+        env |= {"UV_COMPILE_BYTECODE": "1", "VIRTUAL_ENV": str(venv)}
+        run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv, env=env)
+        pip: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
+    else:
+        run(sys.executable, "-m", "venv", "--clear", venv, env=env)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(*pip, "--require-hashes", "-r", lock, env=env)
+    run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT, env=env)
+    compileall.compile_dir(str(ROOT / "src"), quiet=2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--venv", required=True)
+    parser.add_argument("--lock", choices=("local", "dev"), required=True)
+    args = parser.parse_args()
+    if sys.version_info < PYTHON_MIN:
+        sys.exit(f"error: Python {PYTHON_MIN[0]}.{PYTHON_MIN[1]} or newer is needed, this is {sys.version.split()[0]}")
+    venv = ROOT / args.venv
+    stamp = venv / "akashic-setup"
+    ready = stamp.read_text().split() if stamp.exists() else []
+    dev, wanted = (fingerprint(ROOT / "requirements" / f"{name}.lock") for name in ("dev", args.lock))
+    # The dev lock holds all of the local one: an environment made for tests serves `make up` as well.
+    if ready and ready[0] in (wanted, dev):
+        return
+    print(f"==> installing the {args.lock} dependencies into {args.venv} …", flush=True)
+    start = time.monotonic()
+    stamp.unlink(missing_ok=True)
+    install(venv, ROOT / "requirements" / f"{args.lock}.lock")
+    stamp.write_text(wanted + "\n")
+    print(f"==> installed in {time.monotonic() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
