@@ -32,14 +32,14 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ImageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One image. Paths on this machine are relative to the repository's root, with `/`.
 
-    `context` is the folder whose files become the application; `include` and `exclude` are globs relative to it
-    (`**` crosses folders; a folder's name takes everything below it), `exclude` wins. `requirements` is a
+    `context` is the folder whose files become the application; `include` and `exclude` are globs relative to
+    it (`**` crosses folders; a folder's name takes everything below it), `exclude` wins. `requirements` is a
     requirements file with a hash for every package, relative to `context`; empty: no dependencies.
     `source_paths` are folders below the context that Python imports from. `workdir` and everything in
     `entrypoint` and `command` are paths in the image, where the context lies at `/app`. `entrypoint` or
-    `command` must name something to start. `python` is the version that dependencies are chosen for; the image
-    brings no interpreter. `dockerfile` (relative to `context`) is what an engine builds; without one an engine
-    is never used. `compression` is that of the layers: `none` gives the same bytes with every zlib.
+    `command` must name something to start. `python` is the version that dependencies are chosen for; the
+    image brings no interpreter. `dockerfile` (relative to `context`) is what an engine builds; without one an
+    engine is never used. `compression` is that of the layers: `none` gives the same bytes with every zlib.
     """
 
     name: str

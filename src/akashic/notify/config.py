@@ -24,9 +24,12 @@ class ConsoleReceiver(Receiver, frozen=True, kw_only=True, tag="console", forbid
 
 
 class WebhookReceiver(Receiver, frozen=True, kw_only=True, tag="slack", forbid_unknown_fields=True):
-    """A Slack-compatible incoming webhook. `url_secret` names the secret that holds the URL; `url` gives it in
-    the open and is for receivers on this machine. Plain http is accepted for loopback only. `allow_private`
-    accepts an https receiver with a private address; link-local and metadata addresses never."""
+    """A Slack-compatible incoming webhook.
+
+    `url_secret` names the secret that holds the URL; `url` gives it in the open and is for receivers on this
+    machine. Plain http is accepted for loopback only. `allow_private` accepts an https receiver with a private
+    address; link-local and metadata addresses never.
+    """
 
     url_secret: str = ""
     url: str = ""

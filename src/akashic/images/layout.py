@@ -1,0 +1,457 @@
+"""Builds an OCI image layout without an engine, and reads one back.
+
+The same commit gives the same digest, byte for byte: layers are normalised (`tar`, `dependencies`), JSON is
+canonical, every time is the commit's. There is no base image: the local target supplies Python, which the
+label `akashic.runtime` says. A layout holds any number of images; tags and build times stand in its index,
+outside of what the digest covers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform as machine
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from akashic.errors import UsageError
+from akashic.images import provenance, sbom
+from akashic.images.config import ImageConfig, image_config, parse_config
+from akashic.images.dependencies import (
+    DependencyLayer,
+    Package,
+    PlatformUnavailable,
+    dependency_layer,
+    same_on_every_platform,
+)
+from akashic.images.references import check_tag
+from akashic.images.source import Source, SourceFile, content_version, read_file, read_files
+from akashic.images.spec import APPLICATION_FOLDER, ImageSpec
+from akashic.images.store import (
+    CONFIG,
+    EMPTY,
+    INDEX,
+    MANIFEST,
+    REF_NAME,
+    Fault,
+    ImageError,
+    Layout,
+    canonical_json,
+)
+from akashic.images.tar import Entry, Layer, write_layer
+from akashic.images.unpack import Limits, unpack_layers
+
+BUILT_AT = "akashic.built-at"
+NAME = "akashic.image.name"
+VERSION = "akashic.image.version"
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A platform that was asked for and is not in the image, and why."""
+
+    platform: str
+    reason: str
+
+
+class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image in a layout. `path` is the layout's folder, `digest` that of the manifest (one platform) or of
+    the index (several), `config` that of the first platform, `size` the bytes of all its parts."""
+
+    name: str
+    digest: str
+    path: str
+    config: ImageConfig
+    size: int
+    commit: str
+    version: str
+    dirty: bool
+    tags: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    referrers: dict[str, str] = {}
+    """Kind (`sbom`, `provenance`) to the digest of the attached artifact."""
+    engine: str = "none"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Build:
+    """What every part of one build knows."""
+
+    spec: ImageSpec
+    source: Source
+    lock: str
+    version: str
+    created_s: int
+    options: BuildOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The image for one platform."""
+
+    platform: str
+    descriptor: dict[str, Any]
+    config: dict[str, Any]
+
+
+def host_platform() -> str:
+    """This machine as OCI writes it: `linux/amd64`, `linux/arm64`."""
+    names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    return f"linux/{names.get(machine.machine().lower(), machine.machine().lower())}"
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build may be told besides the specification. `version` goes into the labels; empty: the commit's
+    first digits, with `-dirty.…` for the uncommitted tree. `epoch_s` is SOURCE_DATE_EPOCH; None: the commit's
+    time. `builder_id` and `invocation_id` go into the provenance only."""
+
+    tags: tuple[str, ...] = ()
+    version: str = ""
+    epoch_s: int | None = None
+    builder_id: str = ""
+    invocation_id: str = ""
+
+
+def build_layout(
+    spec: ImageSpec,
+    source: Source,
+    layout: Path,
+    *,
+    cache: Path,
+    options: BuildOptions | None = None,
+    clock: Callable[[], float] = time.time,
+) -> BuiltImage:
+    """Build the image of `source` into `layout` (made when it is not there) and name it by the options' tags.
+
+    `cache` keeps dependency layers. Raises UsageError for what the user can mend in the specification or the
+    lock, ImageError, AkashicError.
+    """
+    options = options or BuildOptions()
+    _check(spec)
+    for tag in options.tags:
+        check_tag(tag)
+    files = read_files(source, spec.context, spec.include, spec.exclude)
+    if not files:
+        raise UsageError(f"image {spec.name}: no file matches its context, include and exclude")
+    lock = read_file(source, spec.context, spec.requirements).decode() if spec.requirements else ""
+    store = Layout(layout)
+    store.create()
+    build = _Build(
+        spec=spec,
+        source=source,
+        lock=lock,
+        version=options.version or content_version(source, files),
+        created_s=source.commit_time_s if options.epoch_s is None else options.epoch_s,
+        options=options,
+    )
+    with store.building():
+        dependencies, left_out = _dependencies(spec, lock, cache)
+        application = _application_layer(store, spec, files, build.created_s)
+        parts = [_part(store, build, found, name, application) for name, found in dependencies.items()]
+        top = parts[0].descriptor if len(parts) == 1 else _put_index(store, parts)
+        first = next(iter(dependencies.values()))
+        attached = _attach(store, build, top, first.packages if first else ())
+        name_image(
+            store,
+            top,
+            options.tags,
+            name=spec.name,
+            version=build.version,
+            built_at=clock(),
+            referrers=list(attached.values()),
+        )
+    return BuiltImage(
+        name=spec.name,
+        digest=top["digest"],
+        path=str(layout),
+        config=parse_config(parts[0].config),
+        size=_distinct_size(store, top["digest"]),
+        commit=source.commit,
+        version=build.version,
+        dirty=source.dirty,
+        tags=options.tags,
+        platforms=tuple(part.platform for part in parts),
+        left_out=left_out,
+        referrers={kind: descriptor["digest"] for kind, descriptor in attached.items()},
+    )
+
+
+def name_image(
+    store: Layout,
+    descriptor: dict[str, Any],
+    tags: Sequence[str],
+    *,
+    name: str,
+    version: str,
+    built_at: float,
+    referrers: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Put an image into the layout's index: a tag moves from the image that had it, as in a registry."""
+    known = {NAME: name, VERSION: version, BUILT_AT: f"{built_at:.3f}"}
+
+    def edit(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        new_digests = {referrer["digest"] for referrer in referrers}
+        kept: list[dict[str, Any]] = []
+        older: set[str] = set()
+        for entry in entries:
+            tag = entry.get("annotations", {}).get(REF_NAME)
+            if entry["digest"] == descriptor["digest"]:
+                if tag and tag not in tags:
+                    older.add(tag)
+            elif tag in tags and entry["digest"] not in new_digests:
+                # The image that loses its tag stays, by its digest.
+                rest = {key: value for key, value in entry["annotations"].items() if key != REF_NAME}
+                if not any(other["digest"] == entry["digest"] for other in kept):
+                    kept.append({**entry, "annotations": rest})
+            elif entry["digest"] not in new_digests:
+                kept.append(entry)
+        names = [*tags, *sorted(older)] or [""]
+        for tag in names:
+            named = {**known, REF_NAME: tag} if tag else known
+            kept.append({**descriptor, "annotations": named})
+        return [*kept, *referrers]
+
+    store.change(edit)
+
+
+def find_image(layout: Path, reference: str, *, name: str = "") -> str:
+    """The digest that a tag, a version, a digest or the beginning of one (twelve digits or more) stands for.
+    Raises ImageError when there is none or several."""
+    matches: list[str] = []
+    for entry in Layout(layout).entries():
+        notes = entry.get("annotations", {})
+        if "artifactType" in entry or (name and notes.get(NAME, name) != name):
+            continue
+        digest = str(entry["digest"])
+        short = reference.removeprefix("sha256:")
+        by_digest = len(short) >= 12 and digest.removeprefix("sha256:").startswith(short)
+        if by_digest or notes.get(REF_NAME) == reference or notes.get(VERSION) == reference:
+            matches.append(digest)
+    found = list(dict.fromkeys(matches))
+    if len(found) != 1:
+        what = "no image" if not found else f"{len(found)} images"
+        raise ImageError(
+            f"{layout}: {what} named {reference!r}", hint="akashic image list shows what there is"
+        )
+    return found[0]
+
+
+def read_manifest(layout: Path, digest: str, *, platform: str = "") -> dict[str, Any]:
+    """The manifest of an image for a platform (empty: this machine's, or the only one). Raises ImageError."""
+    store = Layout(layout)
+    document = store.read_json(digest)
+    if document.get("mediaType") == INDEX:
+        wanted = platform or host_platform()
+        children = document.get("manifests", [])
+        for child in children:
+            about = child.get("platform", {})
+            if f"{about.get('os')}/{about.get('architecture')}" == wanted:
+                return store.read_json(str(child["digest"]))
+        raise ImageError(f"the image {digest} has no part for {wanted}")
+    if document.get("mediaType") != MANIFEST:
+        raise ImageError(f"{digest} is not an image manifest")
+    return document
+
+
+def read_config(layout: Path, digest: str, *, platform: str = "") -> ImageConfig:
+    """How the image is started. Raises ImageError when it is missing or damaged."""
+    manifest = read_manifest(layout, digest, platform=platform)
+    return parse_config(Layout(layout).read_json(str(manifest["config"]["digest"])))
+
+
+def unpack(
+    layout: Path, digest: str, destination: Path, *, platform: str = "", limits: Limits | None = None
+) -> ImageConfig:
+    """Unpack the image's files into `destination` (new or empty) and say how to start it.
+
+    Every layer's digest is checked first. Raises ImageError (UnsafeImage for hostile content); then nothing
+    is left at the destination.
+    """
+    store = Layout(layout)
+    manifest = read_manifest(layout, digest, platform=platform)
+    config = parse_config(store.read_json(str(manifest["config"]["digest"])))
+    layers: list[tuple[Path, str]] = []
+    for descriptor in manifest.get("layers", []):
+        path = store.blob_path(str(descriptor.get("digest")))
+        _verify_layer(path, str(descriptor["digest"]))
+        layers.append((path, str(descriptor.get("mediaType"))))
+    unpack_layers(layers, destination, limits or Limits())
+    return config
+
+
+def verify(layout: Path) -> list[Fault]:
+    """Check every digest in the layout; empty when it is sound."""
+    return Layout(layout).verify()
+
+
+def _verify_layer(path: Path, digest: str) -> None:
+    try:
+        with path.open("rb") as file:
+            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except FileNotFoundError:
+        raise ImageError(f"{path}: the layer is missing", hint="build the image again") from None
+    if actual != digest:
+        raise ImageError(f"{path}: the layer is damaged", hint="build the image again")
+
+
+def _check(spec: ImageSpec) -> None:
+    if not spec.entrypoint and not spec.command:
+        raise UsageError(
+            f"image {spec.name}: nothing to start", hint="give image.entrypoint or image.command"
+        )
+    if not spec.platforms:
+        raise UsageError(f"image {spec.name}: no platform", hint="give image.platforms, such as linux/amd64")
+    if not 0 < spec.port < 65536:
+        raise UsageError(f"image {spec.name}: port {spec.port}: expected 1 to 65535")
+
+
+def _dependencies(
+    spec: ImageSpec, lock: str, cache: Path
+) -> tuple[dict[str, DependencyLayer | None], tuple[LeftOut, ...]]:
+    """The layer of each platform that can be had; the first platform must be among them."""
+    if not spec.requirements:
+        return dict.fromkeys(spec.platforms), ()
+    found: dict[str, DependencyLayer | None] = {}
+    left_out: list[LeftOut] = []
+    first: DependencyLayer | None = None
+    for platform in dict.fromkeys(spec.platforms):
+        if first is not None and first.pure and same_on_every_platform(lock, spec.requirements):
+            found[platform] = first
+            continue
+        try:
+            layer = dependency_layer(
+                lock,
+                file=spec.requirements,
+                platform=platform,
+                python=spec.python,
+                compression=spec.compression,
+                cache=cache,
+            )
+        except PlatformUnavailable as error:
+            if first is None:
+                raise
+            left_out.append(LeftOut(platform=platform, reason=error.message))
+            continue
+        first = first or layer
+        found[platform] = layer
+    return found, tuple(left_out)
+
+
+def _application_layer(store: Layout, spec: ImageSpec, files: Sequence[SourceFile], mtime_s: int) -> Layer:
+    prefix = APPLICATION_FOLDER.strip("/")
+    entries = [Entry(path=f"{prefix}/{file.path}", kind=file.kind, content=file.content) for file in files]
+    with store.writer() as (target, keep):
+        layer = write_layer(entries, target, mtime_s=mtime_s, compression=spec.compression)
+        keep(layer.digest)
+    return layer
+
+
+def _part(
+    store: Layout, build: _Build, dependencies: DependencyLayer | None, platform: str, application: Layer
+) -> _Part:
+    layers = [("the application", application)]
+    if dependencies is not None:
+        store.put_file(Path(dependencies.path), dependencies.layer.digest)
+        layers.insert(0, (f"dependencies of {build.spec.requirements}", dependencies.layer))
+    config = image_config(
+        build.spec,
+        platform,
+        layers,
+        commit=build.source.commit,
+        version=build.version,
+        created_s=build.created_s,
+    )
+    config_bytes = canonical_json(config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": store.put(config_bytes), "size": len(config_bytes)},
+        "layers": [
+            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size} for _, layer in layers
+        ],
+        "annotations": config["config"]["Labels"],
+    }
+    data = canonical_json(manifest)
+    os_name, _, architecture = platform.partition("/")
+    descriptor = {
+        "mediaType": MANIFEST,
+        "digest": store.put(data),
+        "size": len(data),
+        "platform": {"os": os_name, "architecture": architecture},
+    }
+    return _Part(platform=platform, descriptor=descriptor, config=config)
+
+
+def _put_index(store: Layout, parts: Sequence[_Part]) -> dict[str, Any]:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [part.descriptor for part in parts],
+        "annotations": parts[0].config["config"]["Labels"],
+    }
+    data = canonical_json(document)
+    return {"mediaType": INDEX, "digest": store.put(data), "size": len(data)}
+
+
+def _distinct_size(store: Layout, digest: str) -> int:
+    return sum(store.blob_path(part).stat().st_size for part in store.reachable([digest]))
+
+
+def _attach(
+    store: Layout, build: _Build, subject: dict[str, Any], packages: Sequence[Package]
+) -> dict[str, dict[str, Any]]:
+    bill = sbom.cyclonedx(
+        build.spec.name,
+        build.version,
+        packages,
+        subject_digest=subject["digest"],
+        created_s=build.created_s,
+    )
+    statement = provenance.statement(
+        build.spec,
+        digest=subject["digest"],
+        commit=build.source.commit,
+        prefix=build.source.prefix,
+        dirty=build.source.dirty,
+        lock=build.lock,
+        builder_id=build.options.builder_id,
+        invocation_id=build.options.invocation_id,
+    )
+    return {
+        "sbom": attach(store, subject, sbom.MEDIA_TYPE, canonical_json(bill)),
+        "provenance": attach(store, subject, provenance.MEDIA_TYPE, canonical_json(statement)),
+    }
+
+
+def attach(store: Layout, subject: dict[str, Any], media_type: str, content: bytes) -> dict[str, Any]:
+    """Keep `content` as an artifact that refers to an image (OCI image specification 1.1, "subject"); returns
+    the descriptor that belongs into the index."""
+    empty = b"{}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": media_type,
+        "config": {"mediaType": EMPTY, "digest": store.put(empty), "size": len(empty)},
+        "layers": [{"mediaType": media_type, "digest": store.put(content), "size": len(content)}],
+        "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
+    }
+    data = canonical_json(manifest)
+    return {"mediaType": MANIFEST, "digest": store.put(data), "size": len(data), "artifactType": media_type}
+
+
+def referrers(layout: Path, digest: str, media_type: str = "") -> list[bytes]:
+    """The contents of the artifacts that refer to an image, of one media type or all."""
+    store = Layout(layout)
+    found: list[bytes] = []
+    for entry in store.entries():
+        if "artifactType" not in entry or (media_type and entry["artifactType"] != media_type):
+            continue
+        manifest = store.read_json(str(entry["digest"]))
+        if manifest.get("subject", {}).get("digest") == digest:
+            found.extend(store.read(str(layer["digest"])) for layer in manifest["layers"])
+    return found
