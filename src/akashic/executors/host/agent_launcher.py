@@ -1,0 +1,101 @@
+"""Our side of a job's agent (`agent.py`): starts it, asks it for processes, ends it with all of them."""
+
+from __future__ import annotations
+
+import array
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+from akashic.executors.process import Command
+from akashic.executors.protocol import ExecutorError
+
+_WRONG_FOLDER = 1 << 16
+_AGENT = os.path.join(os.path.dirname(__file__), "agent.py")  # noqa: PTH118, PTH120 (hot path without pathlib)
+
+
+class AgentChild:
+    """A process that the agent started for us."""
+
+    __slots__ = ("_status", "pid")
+
+    def __init__(self, pid: int, status: int) -> None:
+        self.pid = pid
+        self._status = status
+
+    def fileno(self) -> int:
+        return self._status
+
+    def reap(self) -> int:
+        content = os.read(self._status, 4)
+        os.close(self._status)
+        self._status = -1
+        if len(content) < 4:
+            # The agent is gone, and what it watched with it: somebody killed it.
+            return 128 + 9
+        code = os.waitstatus_to_exitcode(int.from_bytes(content, "little"))
+        return code if code >= 0 else 128 - code
+
+
+class AgentLauncher:
+    """Starts processes through an agent of its own. Thread-safe."""
+
+    def __init__(self, mark: dict[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            with open(os.devnull, "r+b") as null:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", _AGENT, str(theirs.fileno())],
+                    env=mark,
+                    cwd="/",
+                    stdin=null,
+                    stdout=null,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            ours.close()
+            raise ExecutorError(f"cannot start the agent of a job: {error}") from error
+        finally:
+            theirs.close()
+        self._channel = ours
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def launch(self, command: Command) -> AgentChild:
+        uid, gid = command.user or (-1, -1)
+        body = marshal.dumps((list(command.argv), dict(command.env), command.cwd, uid, gid))
+        status, status_end = os.pipe()
+        try:
+            rights = array.array("i", [command.stdin, command.output, status_end])
+            with self._lock:
+                self._channel.sendmsg(
+                    [len(body).to_bytes(4, "little")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+                )
+                self._channel.sendall(body)
+        except OSError as error:
+            os.close(status)
+            raise ExecutorError("the agent of the job is gone: something killed it") from error
+        finally:
+            os.close(status_end)
+        answer = os.read(status, 8)
+        failure, pid = int.from_bytes(answer[:4], "little"), int.from_bytes(answer[4:], "little")
+        if len(answer) == 8 and not failure:
+            return AgentChild(pid, status)
+        os.close(status)
+        if len(answer) < 8:
+            raise ExecutorError("the agent of the job is gone: something killed it")
+        code = failure & ~_WRONG_FOLDER
+        where = command.cwd if failure & _WRONG_FOLDER else command.argv[0]
+        raise OSError(code, os.strerror(code), where)
+
+    def close(self) -> None:
+        """End every process of the job, however far it ran away. Safe to call twice."""
+        self._channel.close()
+        self._process.wait()

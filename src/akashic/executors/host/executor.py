@@ -1,0 +1,132 @@
+"""Jobs on this machine, isolated with Linux namespaces where that is allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from akashic.cancellation import Cancellation
+from akashic.executors.host import isolation, sweeping
+from akashic.executors.host.environment import base_env
+from akashic.executors.host.marker import write_owner
+from akashic.executors.host.place import AgentPlace, Place
+from akashic.executors.host.sandbox import HostSandbox, Layout, remove_folder
+from akashic.executors.protocol import (
+    Capabilities,
+    ExecutorError,
+    SandboxSpec,
+    Unsupported,
+)
+
+CONTAINER_EXECUTORS = "docker, kubernetes"
+
+
+class HostExecutor:
+    """See `akashic.executors.protocol.Executor`.
+
+    `state_dir` is the repository's state folder (sandboxes lie in its `work/`, prepared trees in its
+    `trees/`), `tool_cache` is shared by all jobs, `cache_dir` keeps what services need to start fast. Make it
+    before starting threads: an unprivileged user's namespaces can only be entered by a process with one.
+    """
+
+    def __init__(
+        self, *, state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]
+    ) -> None:
+        self._work = os.path.join(os.path.realpath(state_dir), "work")  # noqa: PTH118
+        self._trees = os.path.join(os.path.realpath(state_dir), "trees")  # noqa: PTH118
+        self._cache_dir = cache_dir
+        self._tool_cache = tool_cache
+        self._environ = dict(environ)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        from akashic.executors.providers.registry import native_services
+
+        return Capabilities(
+            name="host",
+            job_containers=False,
+            any_service_image=False,
+            docker_actions=False,
+            native_services=native_services(),
+            isolation=isolation.describe(),
+        )
+
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> HostSandbox:
+        if spec.container is not None:
+            raise Unsupported(
+                f"job {spec.job_key} runs in the container {spec.container.image}, "
+                "and the host executor runs no containers",
+                hint=f"executors that can: {CONTAINER_EXECUTORS}",
+            )
+        folder = self._claim(spec)
+        place: Place | None = None
+        sandbox: HostSandbox | None = None
+        try:
+            layout = Layout.make(folder, spec.repository)
+            os.makedirs(self._tool_cache, exist_ok=True)
+            place, notes = self._place(spec, layout)
+            mark = os.path.basename(folder)  # noqa: PTH119
+            sandbox = HostSandbox(
+                spec=spec,
+                layout=layout,
+                place=place,
+                base_env=base_env(
+                    self._environ, home=layout.home, ceiling=folder, mark=mark, cache_view=place.overlays
+                ),
+                tool_cache=self._tool_cache,
+                trees=self._trees,
+                environ=self._environ,
+                notes=notes,
+            )
+            if spec.services:
+                sandbox.start_services(spec.services, self._cache_dir, cancellation)
+        except OSError as error:
+            self._undo(folder, place, sandbox)
+            raise ExecutorError(f"cannot open a sandbox in {folder}: {error}") from error
+        except BaseException:
+            self._undo(folder, place, sandbox)
+            raise
+        return sandbox
+
+    def sweep(self) -> Sequence[str]:
+        return sweeping.sweep(self._work)
+
+    def _claim(self, spec: SandboxSpec) -> str:
+        """A new folder for this sandbox, ours before anything lies in it."""
+        identity = f"{spec.run_id}\0{spec.job_key}\0{spec.attempt}"
+        mark = sha256(identity.encode()).hexdigest()[:12]
+        folder = f"{self._work}/{mark}"
+        try:
+            os.makedirs(self._work, exist_ok=True)
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                if not sweeping.remove_if_dead(folder):
+                    raise ExecutorError(
+                        f"the sandbox of job {spec.job_key} (attempt {spec.attempt}) is open already",
+                        hint="another process runs this job; wait for it, or start a new run",
+                    ) from None
+                os.mkdir(folder)
+        except OSError as error:
+            raise ExecutorError(f"cannot make a folder in {self._work}: {error.strerror}") from error
+        try:
+            write_owner(folder, mark=mark, run_id=spec.run_id, job_key=spec.job_key)
+        except BaseException:
+            remove_folder(folder)
+            raise
+        return folder
+
+    def _place(self, spec: SandboxSpec, layout: Layout) -> tuple[Place, Sequence[str]]:
+        mark = os.path.basename(layout.folder)  # noqa: PTH119
+        return AgentPlace(mark, ()), ()
+
+    @staticmethod
+    def _undo(folder: str, place: Place | None, sandbox: HostSandbox | None) -> None:
+        if sandbox is not None:
+            sandbox.close()
+        elif place is not None:
+            with contextlib.suppress(OSError):
+                place.close()
+        remove_folder(folder)

@@ -1,0 +1,57 @@
+"""What a job's sandbox stands on: how its processes start and end, and how a tree is laid over a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from akashic.executors.host.agent_launcher import AgentLauncher
+from akashic.executors.process import Child, Command
+
+
+class Place(Protocol):
+    """Namespaces, or an agent. `close` ends every process that was started here, and all of theirs."""
+
+    notes: Sequence[str]
+    overlays: bool
+    """Whether `overlay` works here."""
+
+    def launch(self, command: Command) -> Child: ...
+
+    def overlay(self, lower: str, destination: str, scratch: str) -> bool:
+        """Show `lower` at `destination`, with changes kept in `scratch`; False when that is not possible."""
+        ...
+
+    def remove_overlay(self, destination: str) -> None: ...
+
+    def open_folder(self, path: str) -> int:
+        """A descriptor of a folder as the job sees it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AgentPlace:
+    """A place without namespaces: the processes are this machine's, and an agent ends them."""
+
+    overlays = False
+
+    def __init__(self, mark: str, notes: Sequence[str]) -> None:
+        self._agent = AgentLauncher({"AKASHIC_SANDBOX": mark})
+        self.notes = notes
+
+    def launch(self, command: Command) -> Child:
+        return self._agent.launch(command)
+
+    def overlay(self, lower: str, destination: str, scratch: str) -> bool:
+        return False
+
+    def remove_overlay(self, destination: str) -> None:
+        return
+
+    def open_folder(self, path: str) -> int:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        self._agent.close()

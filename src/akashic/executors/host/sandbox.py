@@ -1,0 +1,233 @@
+"""A job's place on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from akashic.cancellation import Cancellation
+from akashic.executors import process
+from akashic.executors.host import workspace
+from akashic.executors.host.paths import read_beneath, write_beneath
+from akashic.executors.host.place import Place
+from akashic.executors.protocol import (
+    ExecutorError,
+    ExitStatus,
+    OutputSink,
+    SandboxSpec,
+    ServiceInfo,
+    ServiceSpec,
+    Tree,
+    Unsupported,
+)
+
+if TYPE_CHECKING:
+    from akashic.executors.providers.service import RunningService
+
+_ARCHITECTURES = {"x86_64": "X64", "amd64": "X64", "aarch64": "ARM64", "arm64": "ARM64",
+                  "armv7l": "ARM", "i686": "X86"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A sandbox's folders: `folder` holds everything that goes with it."""
+
+    folder: str
+    workspace: str
+    temp: str
+    home: str
+    scratch: str
+    services: str
+
+    @classmethod
+    def make(cls, folder: str, repository: str) -> Layout:
+        """The folders of a new sandbox. The workspace is named after the repository, as GitHub does."""
+        name = repository.rpartition("/")[2] or "workspace"
+        layout = cls(
+            folder=folder,
+            workspace=f"{folder}/{_safe(name)}",
+            temp=f"{folder}/_temp",
+            home=f"{folder}/_home",
+            scratch=f"{folder}/_scratch",
+            services=f"{folder}/_services",
+        )
+        for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.services):
+            os.mkdir(path)
+        return layout
+
+
+def _safe(name: str) -> str:
+    kept = "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
+    return kept if kept.strip(".") and not kept.startswith("_") else f"w{kept}"
+
+
+class HostSandbox:
+    """See `akashic.executors.protocol.Sandbox`.
+
+    With isolation, the thread that opened it (and threads that it starts afterwards) sees the job's files at
+    their own paths until `close`, so `host_path` changes nothing; `read` and `write` work from any thread.
+    """
+
+    os = "Linux"
+
+    def __init__(
+        self,
+        *,
+        spec: SandboxSpec,
+        layout: Layout,
+        place: Place,
+        base_env: Mapping[str, str],
+        tool_cache: str,
+        trees: str,
+        environ: Mapping[str, str],
+        notes: Sequence[str],
+    ) -> None:
+        self.workspace = layout.workspace
+        self.temp = layout.temp
+        self.home = layout.home
+        self.tool_cache = tool_cache
+        self.arch = _ARCHITECTURES.get(platform.machine().lower(), platform.machine().upper())
+        self.services: dict[str, ServiceInfo] = {}
+        self.container: Mapping[str, Any] = {}
+        self.notes: list[str] = [*notes, *place.notes]
+        self.base_env = dict(base_env)
+        self._layout = layout
+        self._place = place
+        self._trees = trees
+        self._environ = environ
+        self._running: dict[str, RunningService] = {}
+        self._roots = {layout.folder: place.open_folder(layout.folder)}
+        for path in (tool_cache, *spec.shared_paths):
+            if os.path.isdir(path):  # noqa: PTH112
+                self._roots.setdefault(path, place.open_folder(path))
+        self._leftovers = process.Leftovers()
+        self._prepared: list[workspace.Prepared] = []
+        self._overlays: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        on_output: OutputSink,
+        cancellation: Cancellation,
+        timeout_s: float | None = None,
+        stdin: bytes | None = None,
+    ) -> ExitStatus:
+        if self._closed:
+            raise ExecutorError("the sandbox is closed")
+        return process.run(
+            self._place,
+            argv,
+            env=env,
+            cwd=cwd,
+            on_output=on_output,
+            cancellation=cancellation,
+            timeout_s=timeout_s,
+            stdin=stdin,
+            leftovers=self._leftovers,
+        )
+
+    def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
+        root, relative = self._inside(path)
+        try:
+            write_beneath(root, relative, content, executable=executable)
+        except OSError as error:
+            raise ExecutorError(f"cannot write {path}: {error.strerror}") from error
+
+    def read(self, path: str, *, bytes_max: int) -> bytes | None:
+        root, relative = self._inside(path)
+        try:
+            return read_beneath(root, relative, bytes_max)
+        except OSError as error:
+            raise ExecutorError(f"cannot read {path}: {error.strerror}") from error
+
+    def _inside(self, path: str) -> tuple[int, str]:
+        """The root that a path lies in, and the rest of it. The nearest root wins, so links inside the
+        workspace stay inside it."""
+        normal = os.path.normpath(path)
+        if not normal.startswith("/"):
+            raise ExecutorError(f"{path} is not an absolute path")
+        for root in sorted(self._roots, key=len, reverse=True):
+            if normal == root or normal.startswith(root.rstrip("/") + "/"):
+                return self._roots[root], normal[len(root) :].lstrip("/")
+        raise ExecutorError(f"{path} lies outside the job's folders")
+
+    def host_path(self, path: str) -> str:
+        return path
+
+    def materialise(self, tree: Tree, destination: str, *, clean: bool) -> None:
+        self._inside(destination)
+        destination = os.path.normpath(destination)
+        root = os.path.realpath(self.workspace)
+        if not (os.path.realpath(destination) + "/").startswith(root + "/"):
+            raise ExecutorError(f"{destination} leads out of the workspace")
+        prepared = workspace.prepare(tree, self._trees, self._environ)
+        with self._lock:
+            self._prepared.append(prepared)
+        os.makedirs(destination, exist_ok=True)
+        if clean:
+            if destination in self._overlays:
+                self._place.remove_overlay(destination)
+                shutil.rmtree(self._overlays.pop(destination), ignore_errors=True)
+            workspace.empty(destination)
+        if self._place.overlays and not os.listdir(destination):
+            with self._lock:
+                scratch = f"{self._layout.scratch}/{len(self._prepared)}"
+            if self._place.overlay(prepared.path, destination, scratch):
+                self._overlays[destination] = scratch
+                return
+        workspace.copy(prepared.path, destination, self._environ)
+
+    def start_services(
+        self, specs: Sequence[ServiceSpec], cache_dir: str, cancellation: Cancellation
+    ) -> None:
+        """Start the job's services and wait until each is healthy. Raises ServiceFailed, Unsupported."""
+        raise Unsupported("services are not served yet", hint=", ".join(spec.name for spec in specs))
+
+    def service_logs(self, name: str) -> bytes:
+        service = self._running.get(name)
+        return b"" if service is None else service.logs()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for service in self._running.values():
+            service.stop()
+        for fd in self._roots.values():
+            os.close(fd)
+        self._place.close()
+        self._leftovers.close()
+        for prepared in self._prepared:
+            prepared.release()
+        remove_folder(self._layout.folder)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a sandbox's folder, also what a step made unreadable."""
+    if not os.path.lexists(folder):
+        return
+
+    def allow(_: Any, path: str, __: Any) -> None:
+        try:
+            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120
+            if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+                os.chmod(path, 0o700)  # noqa: PTH101
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+        except OSError:
+            return
+
+    shutil.rmtree(folder, onerror=allow)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""Removing what killed processes of ours left: processes that carry a sandbox's mark, and its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from akashic.executors.host.marker import is_alive, read_owner, start_time
+from akashic.executors.host.sandbox import remove_folder
+
+UNCLAIMED_AGE_S = 10.0
+"""A folder without an owner is a crash between two system calls, or one that is being made right now."""
+
+
+def sweep(work: str) -> Sequence[str]:
+    """Remove every sandbox below `work` whose owner is gone; a line for each. Safe next to running ones."""
+    try:
+        names = sorted(os.listdir(work))
+    except FileNotFoundError:
+        return ()
+    removed = []
+    for name in names:
+        owner = read_owner(f"{work}/{name}")
+        if remove_if_dead(f"{work}/{name}"):
+            whose = f" of job {owner.job_key} in run {owner.run_id}" if owner is not None else ""
+            removed.append(f"removed the sandbox {name}{whose}")
+    return removed
+
+
+def remove_if_dead(folder: str) -> bool:
+    """Remove one sandbox unless its owner lives; whether it was removed."""
+    owner = read_owner(folder)
+    if owner is None:
+        try:
+            if time.time() - os.lstat(folder).st_mtime < UNCLAIMED_AGE_S:
+                return False
+        except OSError:
+            return False
+    elif is_alive(owner):
+        return False
+    mark = os.path.basename(folder)  # noqa: PTH119
+    kill_marked(mark, folder)
+    remove_folder(folder)
+    return True
+
+
+def kill_marked(mark: str, folder: str) -> None:
+    """Kill every process that started in this sandbox: by the mark in its environment, or by its working
+    directory or programme below the sandbox's folder."""
+    needle = f"AKASHIC_SANDBOX={mark}".encode()
+    for _ in range(100):
+        found = [pid for pid in _pids() if _is_of(pid, needle, folder)]
+        if not found:
+            return
+        for pid in found:
+            _kill(pid, needle, folder)
+        time.sleep(0.01)
+
+
+def _pids() -> Sequence[int]:
+    own = os.getpid()
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
+
+
+def _is_of(pid: int, needle: bytes, folder: str) -> bool:
+    if start_time(pid) is None:
+        return False
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            if needle in file.read().split(b"\0"):
+                return True
+        return any(
+            os.readlink(f"/proc/{pid}/{link}").startswith(folder + "/") for link in ("cwd", "exe")
+        )
+    except OSError:
+        return False
+
+
+def _kill(pid: int, needle: bytes, folder: str) -> None:
+    # A pidfd pins the process: the number cannot become another one's between the look and the kill.
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if _is_of(pid, needle, folder):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except OSError:
+        return
+    finally:
+        os.close(fd)
