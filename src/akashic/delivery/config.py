@@ -1,7 +1,8 @@
-"""`akashic.yaml` as values: environments with their targets, checks and protection rules, and what else it holds.
+"""`akashic.yaml` as values: environments with their targets, checks and protection rules, and what else it
+holds.
 
-The structures below are the file's grammar: a field is a key, a default makes it optional, and docstrings become
-the descriptions in the JSON schema for editors. Times are seconds (`_s`) or minutes (`_minutes`).
+The structures below are the file's grammar: a field is a key, a default makes it optional, and docstrings
+become the descriptions in the JSON schema for editors. Times are seconds (`_s`) or minutes (`_minutes`).
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class LocalTarget(
 ):
     """A release runs as supervised processes on this machine, behind a reverse proxy.
 
-    `port` is the proxy's (0: a free one, remembered). `command` replaces the release's own. `env` values may hold
-    `${port}`, `${environment}`, `${url}`, `${version}`, `${commit}`, `${release}`, `${data}` (a folder of the
-    environment that is kept), `${services.NAME.url|host|port|user|password|database}`, `${secrets.NAME}` and
-    `$$` for a dollar sign; PORT is always set. `release_command` runs once before the new instances start
-    (migrations). `start_timeout_s` is how long an instance may take to become healthy. An instance that is
-    asked to stop has `drain_timeout_s` to finish what it accepted.
+    `port` is the proxy's (0: a free one, remembered). `command` replaces the release's own. `env` values may
+    hold `${port}`, `${environment}`, `${url}`, `${version}`, `${commit}`, `${release}`, `${data}` (a folder
+    of the environment that is kept), `${services.NAME.url|host|port|user|password|database}`,
+    `${secrets.NAME}` and `$$` for a dollar sign; PORT is always set. `release_command` runs once before the
+    new instances start (migrations). `start_timeout_s` is how long an instance may take to become healthy. An
+    instance that is asked to stop has `drain_timeout_s` to finish what it accepted.
     """
 
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
@@ -71,7 +72,8 @@ Target = LocalTarget | MemoryTarget
 
 
 class HealthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When an instance is well: a GET of `path` answers `status` within `timeout_s`, asked every `interval_s`;
+    """When an instance is well: a GET of `path` answers `status` within `timeout_s`, asked every
+    `interval_s`;
     `failures` in a row while a deployment settles mean that it is not."""
 
     path: Annotated[str, Meta(pattern="^/")] = "/"
@@ -83,7 +85,8 @@ class HealthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class CheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request to the deployed release and what its answer must be. `status` lists what is accepted. `json`
-    maps a dotted path (`database.ok`) to the value it must have; `headers` name values that must be contained."""
+    maps a dotted path (`database.ok`) to the value it must have; `headers` name values that must be
+    contained."""
 
     path: Annotated[str, Meta(pattern="^/")]
     name: str = ""
@@ -118,8 +121,8 @@ class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class EnvironmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A place that releases go to, and the rules that protect it.
 
-    `branches` are patterns of branches and tags that may deploy here (empty: all). `secrets` are the scopes that
-    `${secrets.NAME}` is looked up in besides the repository's own; the environment's own is always one.
+    `branches` are patterns of branches and tags that may deploy here (empty: all). `secrets` are the scopes
+    that `${secrets.NAME}` is looked up in besides the repository's own; the environment's own is always one.
     `vars` are what workflows read as `vars` in jobs of this environment. `notifications` names receivers;
     empty: all of them. `promote_from` names the environments whose releases may come here (empty: any).
     """

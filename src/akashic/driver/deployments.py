@@ -1,0 +1,352 @@
+"""Keeps an environment's stream moving: read events, ask the engine, append the intent, let the port act.
+
+Each deployment has one owner at a time: the process that holds the file lock
+`<environment>.<deployment>.lock`. The kernel frees the lock when the owner dies, however it dies and whatever
+PID namespace it lived in; whoever takes the lock then looks up what was intended and goes on. Several owners
+on one stream decide in order, for appending is optimistic.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from akashic.cancellation import Cancellation
+from akashic.driver.ports import Clock
+from akashic.engine.deployment import Deployment, EnvironmentState, Status, allowed
+from akashic.engine.deployment_codec import decode, encode, environment_stream, fold_records
+from akashic.engine.deployment_decide import (
+    AnyDeploymentCommand,
+    AskRules,
+    LookUp,
+    Perform,
+    Record,
+    WakeAt,
+    decide,
+)
+from akashic.engine.deployment_events import (
+    AnyDeploymentEvent,
+    DeploymentApplied,
+    DeploymentCancelled,
+    DeploymentPrepared,
+    DeploymentPromoted,
+    DeploymentRequested,
+    DeploymentRolledBack,
+    DeploymentSettled,
+    DeploymentVerified,
+    Effect,
+    EffectForgotten,
+    EffectIntended,
+    Evidence,
+    RollbackFailed,
+    RollbackStarted,
+)
+from akashic.journal.protocol import Conflict, Journal
+
+WAIT_S = 0.5
+"""How long a waiting owner sleeps at most before it looks whether the one before it in the queue has died."""
+APPEND_ATTEMPTS_MAX = 100
+"""A conflict means that somebody else made progress; so many in a row mean a bug."""
+
+
+class EffectOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an effect. `error` is empty when it succeeded."""
+
+    error: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    notes: tuple[str, ...] = ()
+    url: str = ""
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target knows of an effect that a dead driver intended: `absent` means that it never began."""
+
+    state: Literal["done", "absent", "unknown"]
+    outcome: EffectOutcome = EffectOutcome()
+
+
+class DeploymentPort(Protocol):
+    """The world of deployments. Nothing here raises for what a release, a target or a check can cause; an
+    error is an outcome."""
+
+    def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:
+        """The protection rules for a deployment: DeploymentGateOpened, -GatePassed or -Rejected."""
+        ...
+
+    def perform(
+        self, effect: Effect, deployment: Deployment, key: str, cancellation: Cancellation
+    ) -> EffectOutcome:
+        """Do it, and return when it is done or has failed. A key that was done before has no second
+        effect."""
+        ...
+
+    def look_up(self, effect: Effect, deployment: Deployment, key: str) -> Lookup:
+        """What became of an effect that was intended; waits for one that is still under way."""
+        ...
+
+    def told(self, event: AnyDeploymentEvent, deployment: Deployment) -> None:
+        """An event was appended by this process: tell people."""
+        ...
+
+
+class DeploymentDriver:
+    """Drives the deployments of any environment of one journal. `locks` is a folder of its own."""
+
+    def __init__(self, *, journal: Journal, port: DeploymentPort, clock: Clock, locks: Path) -> None:
+        self.journal = journal
+        self.port = port
+        self.clock = clock
+        self.locks = locks
+
+    def state(self, environment: str) -> EnvironmentState:
+        """The environment as the journal has it now."""
+        return self._read(environment)[0]
+
+    def append(
+        self, environment: str, make: Callable[[EnvironmentState], AnyDeploymentEvent | None]
+    ) -> AnyDeploymentEvent | None:
+        """Append what `make` returns for the newest state; again when somebody else was faster. None: nothing
+        is to be said."""
+        for _ in range(APPEND_ATTEMPTS_MAX):
+            state, version = self._read(environment)
+            event = make(state)
+            if event is None:
+                return None
+            assert allowed(state, event), (state.name, event)
+            try:
+                records = self.journal.append(
+                    environment_stream(environment),
+                    [encode(event)],
+                    at=self.clock.now(),
+                    expected_version=version,
+                )
+            except Conflict:
+                continue
+            state = fold_records(state, records)
+            self.port.told(event, state.deployments[event.deployment])
+            return event
+        raise AssertionError(f"{APPEND_ATTEMPTS_MAX} conflicts in a row on {environment}")
+
+    @contextmanager
+    def own(self, environment: str, deployment: str) -> Iterator[bool]:
+        """Hold the ownership of a deployment, or not (False) because a living process does."""
+        self.locks.mkdir(parents=True, exist_ok=True)
+        path = self.locks / f"{hashlib.sha256(f'{environment}/{deployment}'.encode()).hexdigest()[:24]}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
+            if self.state(environment).deployments[deployment].ended:
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def drive(
+        self,
+        environment: str,
+        deployment: str,
+        cancellation: Cancellation,
+        *,
+        waiting: Callable[[Deployment, EnvironmentState], bool] | None = None,
+    ) -> Deployment:
+        """Drive a deployment to its end, or only watch it while another living process owns it.
+
+        `waiting` is called whenever there is nothing to do now; False from it leaves the deployment where it
+        is. A cancellation takes it back, or rolls it back when it has started.
+        """
+        while True:
+            with self.own(environment, deployment) as owned:
+                if owned:
+                    found = self._drive_owned(environment, deployment, cancellation, waiting)
+                    if found is not None:
+                        return found
+            state = self.state(environment)
+            found = state.deployments[deployment]
+            if found.ended or cancellation.is_set():
+                return found
+            if waiting is not None and not waiting(found, state):
+                return found
+            self._wait(self.clock.now() + WAIT_S)
+
+    def recover(self, environment: str, cancellation: Cancellation) -> list[Deployment]:
+        """Take on every deployment whose owner died: each goes on to its end or back; one that waits for an
+        approval goes on waiting. Returns those that were taken on and have changed."""
+        changed: list[Deployment] = []
+        for before in self.state(environment).open():
+            with self.own(environment, before.id) as owned:
+                if not owned:
+                    continue
+                self._take_on(environment, before.id)
+                found = self._drive_owned(environment, before.id, cancellation, lambda *_: False)
+            if found is not None and found != before:
+                changed.append(found)
+        return changed
+
+    def _take_on(self, environment: str, deployment: str) -> None:
+        """What the job of a run asked for is asked for again when the run is resumed; unless it has started,
+        it is taken back, or it would be done twice."""
+
+        def taken_back(state: EnvironmentState) -> AnyDeploymentEvent | None:
+            found = state.deployments[deployment]
+            if found.ended or found.holding or not found.request.run_id:
+                return None
+            return DeploymentCancelled(
+                deployment=deployment, by="akashic", reason="the job that asked for it is gone"
+            )
+
+        self.append(environment, taken_back)
+
+    def _drive_owned(
+        self,
+        environment: str,
+        deployment: str,
+        cancellation: Cancellation,
+        waiting: Callable[[Deployment, EnvironmentState], bool] | None,
+    ) -> Deployment | None:
+        while True:
+            state, version = self._read(environment)
+            found = state.deployments[deployment]
+            if found.ended:
+                return found
+            if cancellation.is_set() and found.status is not Status.ROLLING_BACK and not found.intended:
+                self._give_up(environment, deployment, cancellation)
+                continue
+            commands = [c for c in decide(state, self.clock.now()) if c.deployment == deployment]
+            wake_at = min((c.at for c in commands if isinstance(c, WakeAt)), default=float("inf"))
+            todo = [c for c in commands if not isinstance(c, WakeAt)]
+            if todo:
+                for command in todo:
+                    self._execute(environment, found, version, command, cancellation)
+                continue
+            if waiting is not None and not waiting(found, state):
+                return found
+            self._adopt_blocking(environment, state, found, cancellation)
+            self._wait(min(wake_at, self.clock.now() + WAIT_S))
+
+    def _adopt_blocking(
+        self, environment: str, state: EnvironmentState, found: Deployment, cancellation: Cancellation
+    ) -> None:
+        """A dead owner's deployment would block this one for ever: end it first."""
+        if found.status is not Status.QUEUED:
+            return
+        blocking = state.active or state.queue()[0].id
+        if blocking == found.id:
+            return
+        with self.own(environment, blocking) as owned:
+            if owned:
+                self._take_on(environment, blocking)
+                self._drive_owned(environment, blocking, cancellation, lambda *_: False)
+
+    def _execute(
+        self,
+        environment: str,
+        deployment: Deployment,
+        version: int,
+        command: AnyDeploymentCommand,
+        cancellation: Cancellation,
+    ) -> None:
+        match command:
+            case Record(event=event):
+                self._append_if(environment, version, event)
+            case AskRules():
+                self._append_if(environment, version, self.port.rules(deployment, self.clock.now()))
+            case Perform(effect=effect, key=key):
+                intent = EffectIntended(deployment=deployment.id, effect=effect, key=key)
+                if not self._append_if(environment, version, intent):
+                    return
+                outcome = self.port.perform(effect, deployment, key, cancellation)
+                event = outcome_event(effect, deployment, outcome)
+                self.append(environment, lambda _: event)
+            case LookUp(effect=effect, key=key):
+                event = _looked_up(effect, deployment, key, self.port.look_up(effect, deployment, key))
+                self.append(environment, lambda _: event)
+
+    def _append_if(self, environment: str, version: int, event: AnyDeploymentEvent) -> bool:
+        """Append only if the stream is still as it was when the engine decided."""
+        try:
+            records = self.journal.append(
+                environment_stream(environment),
+                [encode(event)],
+                at=self.clock.now(),
+                expected_version=version,
+            )
+        except Conflict:
+            return False
+        state = self.state(environment)
+        assert records
+        self.port.told(event, state.deployments[event.deployment])
+        return True
+
+    def _give_up(self, environment: str, deployment: str, cancellation: Cancellation) -> None:
+        reason = f"cancelled: {cancellation.reason or 'interrupted'}"
+
+        def end(state: EnvironmentState) -> AnyDeploymentEvent | None:
+            found = state.deployments[deployment]
+            if found.ended or found.status is Status.ROLLING_BACK:
+                return None
+            if found.holding:
+                return RollbackStarted(deployment=deployment, reason=reason)
+            return DeploymentCancelled(
+                deployment=deployment, by=cancellation.source or "akashic", reason=reason
+            )
+
+        self.append(environment, end)
+
+    def _read(self, environment: str) -> tuple[EnvironmentState, int]:
+        records = self.journal.read(environment_stream(environment))
+        name = environment
+        if records:
+            first = decode(records[0])
+            if isinstance(first, DeploymentRequested):
+                name = first.environment
+        state = fold_records(EnvironmentState(name=name), records)
+        return state, records[-1].version if records else 0
+
+    def _wait(self, until: float) -> None:
+        timeout_s = max(0.0, min(until - self.clock.now(), WAIT_S))
+        self.journal.wait(after_position=self.journal.head(), timeout_s=timeout_s)
+
+
+def outcome_event(effect: Effect, deployment: Deployment, outcome: EffectOutcome) -> AnyDeploymentEvent:
+    """The event that says what became of an effect."""
+    id_ = deployment.id
+    if outcome.error:
+        if effect == "rollback":
+            return RollbackFailed(deployment=id_, reason=outcome.error)
+        return RollbackStarted(deployment=id_, reason=outcome.error, evidence=outcome.evidence)
+    match effect:
+        case "prepare":
+            return DeploymentPrepared(deployment=id_, evidence=outcome.evidence, notes=outcome.notes)
+        case "apply":
+            return DeploymentApplied(deployment=id_, url=outcome.url, notes=outcome.notes)
+        case "verify":
+            return DeploymentVerified(deployment=id_, evidence=outcome.evidence)
+        case "settle":
+            return DeploymentSettled(deployment=id_, evidence=outcome.evidence)
+        case "promote":
+            return DeploymentPromoted(deployment=id_)
+        case "rollback":
+            return DeploymentRolledBack(deployment=id_, notes=outcome.notes)
+
+
+def _looked_up(effect: Effect, deployment: Deployment, key: str, lookup: Lookup) -> AnyDeploymentEvent:
+    if lookup.state == "done":
+        return outcome_event(effect, deployment, lookup.outcome)
+    if lookup.state == "absent" or effect == "rollback":
+        # Going back is repeatable: whatever became of the first attempt, a second one ends in the same place.
+        return EffectForgotten(deployment=deployment.id, effect=effect, key=key)
+    return RollbackStarted(
+        deployment=deployment.id,
+        reason=f"the process that drove it died during {effect!r}, and what became of it is unknown",
+    )
