@@ -73,6 +73,10 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[str, ...] | None = None
     filters: Filters = Filters()
     crons: tuple[str, ...] = ()
+    timezones: tuple[str, ...] = ()
+    """One for each cron, "" for UTC."""
+    names: tuple[str, ...] | None = None
+    versions: tuple[str, ...] | None = None
     workflows: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
     outputs: tuple[CallOutput, ...] = ()
@@ -100,6 +104,7 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Template
     url: Template | None = None
+    deployment: Template | None = None
     position: Position
 
 
@@ -156,6 +161,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     continue_on_error: Template | None = None
     container: Template | None = None
     services: Template | None = None
+    snapshot: Template | None = None
+    cancel_timeout_minutes: Template | None = None
     uses: str | None = None
     with_: Template | None = None
     secrets: Template | Literal["inherit"] | None = None

@@ -14,7 +14,13 @@ class ExpressionError(AkashicError):
     """
 
     def __init__(
-        self, detail: str, *, expression: str = "", offset: int = 0, position: Position | None = None, hint: str = ""
+        self,
+        detail: str,
+        *,
+        expression: str = "",
+        offset: int = 0,
+        position: Position | None = None,
+        hint: str = "",
     ) -> None:
         self.detail = detail
         self.expression = expression

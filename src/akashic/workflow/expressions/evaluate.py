@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from akashic.workflow.expressions.ast import Call, Compare, Context, Index, Literal, Logical, Node, Not
-from akashic.workflow.expressions.coercion import equals, is_primitive, less_than, to_number, to_string, truthy
+from akashic.workflow.expressions.coercion import (
+    equals,
+    is_primitive,
+    less_than,
+    to_number,
+    to_string,
+    truthy,
+)
 from akashic.workflow.expressions.errors import ExpressionError
 from akashic.workflow.expressions.functions import PLAIN_FUNCTIONS, Budget
 from akashic.workflow.expressions.parser import STATUS_FUNCTIONS, Expression, parse_expression

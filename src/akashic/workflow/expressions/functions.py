@@ -123,7 +123,9 @@ def _format_value(pattern: str, start: int, end: int, values: Sequence[Any]) -> 
     if not digits:
         raise ValueError(_bad_format(pattern))
     if len(digits) > _FORMAT_INDEX_DIGITS_MAX or int(digits) >= len(values):
-        raise ValueError(f"the format string `{pattern}` names {{{digits}}}, but {len(values)} values are given")
+        raise ValueError(
+            f"the format string `{pattern}` names {{{digits}}}, but {len(values)} values are given"
+        )
     return values[int(digits)]
 
 

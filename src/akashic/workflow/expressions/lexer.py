@@ -21,7 +21,13 @@ _BOUNDARY = re.compile(r"[()\[\],.!><=&|\s]")
 _NUMBER_BOUNDARY = re.compile(r"[()\[\],!><=&|\s]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _DOT_AFTER = frozenset({"name", "]", ")", "*"})
-_KEYWORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "NaN": math.nan, "Infinity": math.inf}
+_KEYWORDS: dict[str, Any] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "NaN": math.nan,
+    "Infinity": math.inf,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +120,7 @@ def _word_end(text: str, offset: int) -> int:
 
 
 def _unexpected(text: str, offset: int, end: int) -> ExpressionError:
-    hint = 'strings stand in single quotes, not in double quotes' if text[offset] == '"' else ""
-    return ExpressionError(f"unexpected symbol `{text[offset:end]}`", expression=text, offset=offset, hint=hint)
+    hint = "strings stand in single quotes, not in double quotes" if text[offset] == '"' else ""
+    return ExpressionError(
+        f"unexpected symbol `{text[offset:end]}`", expression=text, offset=offset, hint=hint
+    )
