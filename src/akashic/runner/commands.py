@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from akashic.engine.requests import Annotation
 from akashic.runner.matchers import MatcherError, Matchers
 
@@ -110,11 +112,18 @@ class Effects:
     summary: str = ""
     failed: bool = False
 
-    def annotate(self, annotation: Annotation) -> None:
-        """Keep an annotation, up to GitHub's number for its level."""
+    def annotate(self, annotation: Annotation, *, mask: Callable[[str], str]) -> None:
+        """Keep an annotation, masked, up to GitHub's number for its level."""
         kept = sum(1 for known in self.annotations if known.level == annotation.level)
         if kept < ANNOTATIONS_PER_LEVEL_MAX:
-            self.annotations.append(annotation)
+            self.annotations.append(
+                replace(
+                    annotation,
+                    message=mask(annotation.message),
+                    title=mask(annotation.title),
+                    file=mask(annotation.file),
+                )
+            )
 
 
 class Commands:
@@ -213,18 +222,18 @@ class Commands:
 
     def _issue(self, level: str, message: str, properties: dict[str, str]) -> None:
         self._write(f"##[{level}]{message}")
-        mask = self._mask_text
         self._effects.annotate(
             Annotation(
                 level=level,  # type: ignore[arg-type]
-                message=mask(message),
-                title=mask(properties.get("title", "")),
-                file=mask(properties.get("file", "")),
+                message=message,
+                title=properties.get("title", ""),
+                file=properties.get("file", ""),
                 line=_number(properties.get("line", "")),
                 end_line=_number(properties.get("endline", "")),
                 column=_number(properties.get("col", "")),
                 end_column=_number(properties.get("endcolumn", "")),
-            )
+            ),
+            mask=self._mask_text,
         )
 
     def _mask(self, command: Command) -> None:

@@ -1,0 +1,124 @@
+"""JavaScript actions: Node.js runs `pre`, `main` and `post`; inputs and saved state come as variables.
+
+Source: GitHub's "Metadata syntax" (`runs` for JavaScript actions) and "Workflow commands" (`save-state`: STATE_*).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from collections.abc import Iterator, Mapping
+
+from akashic.engine.requests import Conclusion
+from akashic.errors import AkashicError
+from akashic.runner.actions.inputs import action_inputs, given_inputs, input_variables
+from akashic.runner.actions.placing import action_path
+from akashic.runner.actions.resolve import ResolvedAction
+from akashic.runner.calls import Body, Call
+from akashic.runner.state import Frame, JobState, LaterStep
+from akashic.workflow.model import Step
+
+TOOL = "node"
+
+
+def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str]) -> Conclusion:
+    """Run the main part, and leave the post part for the end of the job. Raises AkashicError."""
+    metadata = action.metadata
+    assert metadata is not None
+    inputs = action_inputs(call, metadata, given)
+    if metadata.post:
+        body = _part(action, metadata.post, inputs, _saved(call.state, call.frame, call.step))
+        with call.state.lock:
+            call.state.posts.append(LaterStep(call.step, _title(call.step, call.name), metadata.post_if, call.frame, body))
+    return _run(call, action, metadata.main, inputs, _saved(call.state, call.frame, call.step))
+
+
+def _saved(state: JobState, frame: Frame, step: Step) -> dict[str, str]:
+    """What the parts of one use of an action hand on to each other."""
+    with state.lock:
+        return frame.saved.setdefault(id(step), {})
+
+
+def pre_steps(state: JobState) -> Iterator[LaterStep]:
+    """The pre parts of the job's own steps, in order."""
+    for step in _flat(state.request.job.steps):
+        action = state.actions.get(step.uses or "")
+        if action is None or action.metadata is None or not action.metadata.pre:
+            continue
+        body = _part(action, action.metadata.pre, None, _saved(state, state.frame, step))
+        yield LaterStep(step, _title(step, f"Run {step.uses}"), action.metadata.pre_if, state.frame, body)
+
+
+def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if step.parallel is not None:
+            yield from _flat(step.parallel)
+
+
+def _title(step: Step, name: str) -> str:
+    return name if step.name is not None else name.removeprefix("Run ") if name.startswith("Run ") else name
+
+
+def _part(action: ResolvedAction, script: str, inputs: Mapping[str, str] | None, saved: dict[str, str]) -> Body:
+    """The body of a pre or post step. A pre part's inputs are evaluated when it runs."""
+
+    def body(call: Call) -> Conclusion:
+        assert action.metadata is not None
+        values = inputs if inputs is not None else action_inputs(call, action.metadata, given_inputs(call))
+        return _run(call, action, script, values, saved)
+
+    return body
+
+
+def _run(
+    call: Call, action: ResolvedAction, script: str, inputs: Mapping[str, str], saved: dict[str, str]
+) -> Conclusion:
+    assert action.metadata is not None
+    folder = action_path(call.state, action)
+    path = posixpath.normpath(f"{folder}/{script}")
+    root = folder.removesuffix(f"/{action.path}") if action.repository_folder is not None else folder
+    if not path.startswith(f"{root}/") and action.repository_folder is not None:
+        raise AkashicError(f"{action.uses}: '{script}' leaves the action's repository")
+    call.github = {
+        **call.github,
+        "action_path": folder,
+        "action_repository": "/".join(action.name.split("/")[:2]) if action.ref else "",
+        "action_ref": action.ref,
+    }
+    variables = input_variables(inputs) | {f"STATE_{name}": value for name, value in saved.items()}
+    node = find_node(call.state, action.metadata.using)
+    status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
+    saved.update(call.effects.state)
+    return call.conclude(status)
+
+
+def find_node(state: JobState, using: str) -> str:
+    """The Node.js that runs actions: of the wanted major version from the tool cache, else the machine's own.
+
+    PATH as the user's steps changed it does not count: a workspace must not shadow what the runner calls.
+    """
+    major = using.removeprefix("node")
+    sandbox = state.sandbox
+    folder = f"{sandbox.tool_cache}/{TOOL}"
+    try:
+        versions = os.listdir(sandbox.host_path(folder))  # noqa: PTH208
+    except (OSError, AkashicError):
+        versions = []
+    arch = sandbox.arch.lower()
+    for version in sorted(versions, key=_version, reverse=True):
+        path = f"{folder}/{version}/{arch}/bin/node"
+        if version.split(".")[0] == major and os.access(path, os.X_OK):
+            return path
+    found = shutil.which("node", path=sandbox.base_env.get("PATH", os.defpath))
+    if found is not None:
+        return found
+    raise AkashicError(
+        f"a JavaScript action ({using}) needs Node.js, and there is none",
+        hint=f"Install Node.js {major} or newer, or use actions/setup-node's tool cache at {folder}.",
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in text.split("."))

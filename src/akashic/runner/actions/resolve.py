@@ -1,0 +1,156 @@
+"""Where an action comes from: an override of the user's, a built-in one, the cache, or git; in this order.
+
+A local action (`./path`) is read from the workspace when its step runs, as on GitHub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from akashic.actions.protocol import Builtin
+from akashic.actions.registry import find
+from akashic.errors import AkashicError, UsageError
+from akashic.runner.actions.cache import ActionCache
+from akashic.runner.actions.lockfile import LockFile
+from akashic.runner.actions.metadata import ActionMetadata, parse_action
+from akashic.runner.actions.uses import ImageUse, LocalUse, RepositoryUse, parse_uses
+
+METADATA_NAMES = ("action.yml", "action.yaml")
+METADATA_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedAction:
+    """An action that is here. Either `builtin` is set, or `metadata` and `folder` (the action's own folder on
+    this machine) are. `repository_folder` is the whole repository's copy; `origin` says where it came from."""
+
+    uses: str
+    name: str
+    ref: str
+    origin: str
+    builtin: Builtin | None = None
+    metadata: ActionMetadata | None = None
+    folder: Path | None = None
+    repository_folder: Path | None = None
+    path: str = ""
+    commit: str = ""
+
+
+class ActionResolver:
+    """Finds actions. Thread-safe.
+
+    `overrides` maps `owner/repo@ref` or `owner/repo` to a folder of the user's; `lock` is the repository's lock
+    file; `offline` never asks a server.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: ActionCache,
+        overrides: Mapping[str, str] | None = None,
+        lock: LockFile | None = None,
+        builtins: bool = True,
+        offline: bool = False,
+    ) -> None:
+        self._cache = cache
+        self._overrides = {_override_key(name): path for name, path in (overrides or {}).items()}
+        self._lock = lock
+        self._builtins = builtins
+        self._offline = offline
+
+    def resolve(self, uses: str) -> ResolvedAction:
+        """Find a repository's action, fetching it when needed. Raises AkashicError."""
+        use = parse_uses(uses)
+        if isinstance(use, ImageUse):
+            raise _no_docker(uses)
+        if isinstance(use, LocalUse):
+            raise AkashicError(f"uses: '{uses}' is found in the workspace only")
+        override = self._overrides.get(use.pin) or self._overrides.get(use.repository.lower())
+        if override is not None:
+            root = Path(override)
+            if not root.is_dir():
+                raise UsageError(f"{use}: the folder that was given for it does not exist: {override}")
+            return self._load(use, root, origin=f"override {override}")
+        if self._builtins:
+            builtin = find(use.name, use.ref)
+            if builtin is not None:
+                return ResolvedAction(uses=uses, name=use.name, ref=use.ref, origin="built in", builtin=builtin)
+        commit, origin = self._obtain(use)
+        folder = self._cache.folder(use, commit)
+        assert folder is not None, use
+        return self._load(use, folder, origin=origin, commit=commit)
+
+    def pin(self, use: RepositoryUse) -> str:
+        """The commit that the ref has at the server now, fetched. Raises FetchFailed."""
+        commit = self._cache.ask_commit(use)
+        if self._cache.folder(use, commit) is None:
+            self._cache.fetch(use, commit)
+        return commit
+
+    def _obtain(self, use: RepositoryUse) -> tuple[str, str]:
+        known = self._cache.known_commit(use)
+        commit = known
+        if self._lock is not None:
+            commit = self._lock.commit(use)
+            if known:
+                self._lock.check(use, known)
+        if commit and self._cache.folder(use, commit) is not None:
+            return commit, "cache"
+        if self._offline:
+            raise AkashicError(
+                f"{use}: not in the cache of actions, and fetching is off",
+                hint="Run once with a network, or give a copy: --local-repository owner/repo@ref=PATH",
+            )
+        if self._lock is not None:
+            self._lock.check(use, self._cache.ask_commit(use))
+            return self._cache.fetch(use, commit), "git"
+        return self._cache.fetch(use), "git"
+
+    def _load(self, use: RepositoryUse, root: Path, *, origin: str, commit: str = "") -> ResolvedAction:
+        folder = root / use.path if use.path else root
+        metadata = read_metadata(folder, str(use), within=root)
+        return ResolvedAction(
+            uses=str(use),
+            name=use.name,
+            ref=use.ref,
+            origin=origin,
+            metadata=metadata,
+            folder=folder,
+            repository_folder=root,
+            path=use.path,
+            commit=commit,
+        )
+
+
+def read_metadata(folder: Path, shown: str, *, within: Path) -> ActionMetadata:
+    """An action's `action.yml`, or what a lone Dockerfile means. Raises AkashicError."""
+    for name in METADATA_NAMES:
+        path = folder / name
+        if path.is_file():
+            if not path.resolve().is_relative_to(within.resolve()):
+                raise AkashicError(f"{shown}: {name} is a link out of its repository")
+            if path.stat().st_size > METADATA_BYTES_MAX:
+                raise AkashicError(f"{shown}: {name} is larger than {METADATA_BYTES_MAX // 1024} KiB")
+            return parse_action(path.read_bytes(), f"{shown}/{name}")
+    if (folder / "Dockerfile").is_file():
+        raise _no_docker(shown)
+    raise AkashicError(
+        f"{shown}: no action.yml, action.yaml or Dockerfile in '{folder}'",
+        hint="For an action of this repository, check out the repository in an earlier step."
+        if shown.startswith(".")
+        else "",
+    )
+
+
+def _no_docker(uses: str) -> AkashicError:
+    return AkashicError(
+        f"uses: '{uses}' runs in a container, which the executor 'host' cannot do",
+        hint="Executors that can: docker, kubernetes.",
+    )
+
+
+def _override_key(name: str) -> str:
+    repository, at, ref = name.partition("@")
+    return f"{repository.lower().strip('/')}{at}{ref}"

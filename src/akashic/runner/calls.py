@@ -1,0 +1,167 @@
+"""One execution of one step: everything that its script or action needs, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from akashic.cancellation import Cancellation
+from akashic.engine.requests import Conclusion
+from akashic.executors.protocol import ExitStatus
+from akashic.runner.commands import Commands, Effects
+from akashic.runner.files import KINDS, CommandFiles, apply_file
+from akashic.runner.matchers import Matchers
+from akashic.runner.output import LineWriter, StepOutput
+from akashic.runner.state import Frame, JobState
+from akashic.workflow.expressions import Scope, interpolate
+from akashic.workflow.expressions.coercion import to_string
+from akashic.workflow.model import Step, Template
+
+TIMEOUT_SOURCE = "step timeout"
+CANCEL_STEP_SOURCE = "cancel step"
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a step ended; `effects` are taken over when it is (a background step's: when it is waited for)."""
+
+    step: Step
+    id: str
+    outcome: Conclusion
+    conclusion: Conclusion
+    error: str = ""
+    effects: Effects = field(default_factory=Effects)
+
+
+class StepRunning(Protocol):
+    """What a composite action needs to run its steps."""
+
+    def run_embedded(self, step: Step, *, frame: Frame, number: int) -> Ended: ...
+
+
+@dataclass(slots=True)
+class Call:
+    """A step that is being executed. `env` is its `env` context."""
+
+    runner: StepRunning
+    state: JobState
+    step: Step
+    frame: Frame
+    number: int
+    name: str
+    id: str
+    env: dict[str, str]
+    scope: Scope
+    slot: CommandFiles
+    cancellation: Cancellation
+    timeout_s: float | None = None
+    effects: Effects = field(default_factory=Effects)
+    github: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    output: StepOutput = field(init=False)
+    commands: Commands = field(init=False)
+
+    def __post_init__(self) -> None:
+        state = self.state
+        writer = LineWriter(state.masker, state.log.sink(self.number))
+        self.output = StepOutput(writer, state.masker, state.matchers)
+        self.commands = make_commands(self, self.output)
+
+    def text(self, template: Template | None) -> str:
+        """A template's value as text; empty when there is none. Raises ExpressionError."""
+        if template is None:
+            return ""
+        return to_string(interpolate(template.value, self.scope, template.position))
+
+    def say(self, text: str) -> None:
+        """Lines of the runner's own in the step's log."""
+        self.output.say(text)
+
+    def fail(self, message: str) -> None:
+        """Say why the step failed; the first reason is the step's error."""
+        self.commands.error(message)
+        self.error = self.error or self.state.masker.mask_text(message)
+
+    def process_env(self, extra: dict[str, str]) -> dict[str, str]:
+        """The environment of the step's process: GITHUB_* of this step and its files included."""
+        fixed = {"GITHUB_ACTION": self.id, **self.slot.environment()}
+        for key in ("action_path", "action_repository", "action_ref"):
+            value = self.github.get(key) or self.frame.contexts.get("github", {}).get(key)
+            if value:
+                fixed[f"GITHUB_{key.upper()}"] = str(value)
+        return self.state.process_env(self.env, {**fixed, **extra})
+
+    def execute(
+        self,
+        argv: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: str,
+        cancellation: Cancellation | None = None,
+    ) -> ExitStatus:
+        """Run the step's process: its output is obeyed and logged, its files are taken over."""
+        self.output.commands = self.commands
+        self.output.effects = self.effects
+        status = self.state.sandbox.exec(
+            argv,
+            env=env,
+            cwd=cwd,
+            on_output=self.output.feed,
+            cancellation=cancellation or self.cancellation,
+            timeout_s=self.timeout_s,
+        )
+        self.output.finish()
+        self.output.commands = None
+        self.take_files()
+        return status
+
+    def take_files(self) -> None:
+        """Take over what was written to the environment files."""
+        written = self.state.slots.collect(self.slot)
+        if not written:
+            return
+        for kind in KINDS:
+            if kind in written:
+                apply_file(
+                    kind, written[kind], self.effects, error=self.fail, mask=self.state.masker.mask_text
+                )
+
+    def conclude(self, status: ExitStatus) -> Conclusion:
+        """What an exit status means for the step, said in its log as GitHub does."""
+        if status.timed_out or (self.cancellation.is_set() and self.cancellation.source == TIMEOUT_SOURCE):
+            minutes = (self.timeout_s or 0) / 60
+            self.fail(f"The action '{self.name}' has timed out after {minutes:g} minutes.")
+            return "timed_out"
+        if status.cancelled or self.cancellation.is_set():
+            if self.cancellation.source != CANCEL_STEP_SOURCE:
+                self.fail("The operation was canceled.")
+            return "cancelled"
+        if status.code != 0:
+            self.fail(f"Process completed with exit code {status.code}.")
+            return "failure"
+        return "failure" if self.effects.failed else "success"
+
+
+def make_commands(call: Call, output: StepOutput, matchers: Matchers | None = None) -> Commands:
+    """The commands of a step's output."""
+    state = call.state
+
+    def read_file(path: str) -> bytes | None:
+        full = path if path.startswith("/") else f"{state.sandbox.workspace}/{path}"
+        return state.sandbox.read(full, bytes_max=1024 * 1024)
+
+    return Commands(
+        effects=call.effects,
+        add_mask=state.masker.add,
+        write=output.say,
+        matchers=matchers if matchers is not None else state.matchers,
+        read_file=read_file,
+        env=call.env,
+        mask_text=state.masker.mask_text,
+        debug=state.parts.step_debug,
+    )
+
+
+Body = Callable[[Call], Conclusion]
+"""What a step does."""

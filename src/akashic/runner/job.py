@@ -1,0 +1,335 @@
+"""Runs one attempt of one job: opens its place, runs its steps, ends it, and says how it went.
+
+Source of the behaviour: GitHub's "Workflow syntax", "Contexts", "Workflow cancellation" and the runner.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from akashic.cancellation import Cancellation
+from akashic.driver.ports import JobReporter
+from akashic.engine.requests import Annotation, Conclusion, JobRequest, JobResult, StepReport
+from akashic.errors import AkashicError
+from akashic.executors.protocol import Sandbox
+from akashic.runner.actions.prepare import find_actions
+from akashic.runner.background import BackgroundSteps
+from akashic.runner.file_slots import FileSlots
+from akashic.runner.hash_files import hash_files
+from akashic.runner.job_secrets import TOKEN, resolve_secrets
+from akashic.runner.joblog import JobLog
+from akashic.runner.later_steps import run_posts, run_pres
+from akashic.runner.masking import Masker
+from akashic.runner.outputs import job_outputs
+from akashic.runner.parts import RunnerParts
+from akashic.runner.reports import collect_reports
+from akashic.runner.sandbox_spec import build_spec
+from akashic.runner.state import Frame, JobState
+from akashic.runner.steps import StepRunner
+from akashic.runner.variables import akashic_variables, github_variables, runner_context, runner_variables
+from akashic.workflow.expressions import Scope, interpolate
+from akashic.workflow.expressions.coercion import to_string
+
+SERVICE_LOG_BYTES_MAX = 64 * 1024
+EVENT_FOLDER = "_github_workflow"
+
+
+class JobRunner:
+    """Implements `driver.ports.JobPort`. Thread-safe: each call of `run` has state of its own."""
+
+    def __init__(self, parts: RunnerParts) -> None:
+        self._parts = parts
+
+    def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
+        """Run one attempt to its end. Raises AkashicError when the attempt could not run at all."""
+        return _Attempt(self._parts, request, reporter, cancellation).run()
+
+    def recover(self, idempotency_key: str) -> JobResult | None:
+        """A job lives in the process that started it: after a crash its outcome is unknown, and what is left
+        of it is removed."""
+        del idempotency_key
+        self._parts.executor.sweep()
+        return None
+
+
+class _Attempt:
+    def __init__(
+        self, parts: RunnerParts, request: JobRequest, reporter: JobReporter, cancellation: Cancellation
+    ) -> None:
+        self._parts = parts
+        self._request = request
+        self._reporter = reporter
+        self._outer = cancellation
+        self._masker = Masker()
+        self._cancellation = Cancellation()
+        self._timed_out = False
+        self._started_at = parts.clock.now()
+
+    def run(self) -> JobResult:
+        request = self._request
+        writer = self._parts.logs.writer(request.run_id, request.key, request.attempt)
+        log = JobLog(writer, self._reporter, self._parts.clock)
+        forget = self._outer.on_cancel(self._pass_on)
+        timer = threading.Timer(request.timeout_s, self._time_out) if request.timeout_s < threading.TIMEOUT_MAX else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            return self._run(log)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            forget()
+            log.close()
+
+    def _pass_on(self) -> None:
+        outer = self._outer
+        self._cancellation.cancel(source=outer.source, reason=outer.reason, force=outer.force)
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        minutes = self._request.timeout_s / 60
+        self._cancellation.cancel(
+            source="timeout", reason=f"The job has exceeded the maximum execution time of {minutes:g} minutes"
+        )
+
+    def _run(self, log: JobLog) -> JobResult:
+        set_up = _PseudoStep(self._parts, self._reporter, log, self._masker, 1, "Set up job")
+        sandbox: Sandbox | None = None
+        state: JobState | None = None
+        try:
+            try:
+                secrets = resolve_secrets(self._request, self._parts.secrets, self._masker)
+                contexts, env = self._early_contexts(secrets)
+                set_up.name_job(self._request, self._parts)
+                # Before the place is open: inside it, this machine's folders may be out of sight.
+                actions = find_actions(self._parts.actions, self._request.job.steps, set_up.say)
+                sandbox = self._open(contexts, env)
+                state = self._state(sandbox, log, contexts, env)
+                state.actions = actions
+                for line in (*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)):
+                    set_up.say(line)
+            except AkashicError as error:
+                return self._not_started(set_up, error)
+            set_up.end("success")
+            self._reporter.job_ready(tuple(sandbox.notes))
+            return self._steps(state, log)
+        finally:
+            if state is not None:
+                state.slots.close()
+            if sandbox is not None:
+                sandbox.close()
+
+    def _not_started(self, set_up: _PseudoStep, error: AkashicError) -> JobResult:
+        message = self._masker.mask_text(error.message)
+        set_up.fail(message, self._masker.mask_text(error.hint))
+        cancelled = self._cancellation.is_set()
+        conclusion: Conclusion = "cancelled" if cancelled else "failure"
+        if self._timed_out:
+            conclusion = "timed_out"
+        return self._result(conclusion, reason=self._cancellation.reason if cancelled else message)
+
+    def _early_contexts(self, secrets: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The contexts before a place exists, and the job's `env`."""
+        request = self._request
+        github = dict(request.github)
+        github["job"] = request.job.id
+        github["token"] = secrets.get(TOKEN, "")
+        contexts: dict[str, Any] = {
+            "github": github,
+            "needs": request.needs,
+            "strategy": request.strategy,
+            "matrix": request.matrix,
+            "inputs": request.inputs,
+            "vars": request.vars,
+            "secrets": secrets,
+        }
+        env: dict[str, str] = {}
+        for template in (request.workflow_env, request.job.env):
+            if template is not None:
+                scope = Scope(contexts={**contexts, "env": env})
+                values = interpolate(template.value, scope, template.position)
+                if not isinstance(values, Mapping):
+                    raise AkashicError(f"{template.position}: env: expected a mapping")
+                env = {**env, **{str(name): to_string(value) for name, value in values.items()}}
+        return contexts, env
+
+    def _open(self, contexts: dict[str, Any], env: dict[str, str]) -> Sandbox:
+        spec = build_spec(self._request, self._parts, Scope(contexts={**contexts, "env": env}))
+        return self._parts.executor.open(spec, cancellation=self._cancellation)
+
+    def _state(
+        self, sandbox: Sandbox, log: JobLog, contexts: dict[str, Any], env: dict[str, str]
+    ) -> JobState:
+        request, parts = self._request, self._parts
+        event_path = f"{sandbox.temp}/{EVENT_FOLDER}/event.json"
+        event = contexts["github"].get("event") or {}
+        sandbox.write(event_path, json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        contexts["github"] |= {"workspace": sandbox.workspace, "event_path": event_path}
+        runner = runner_context(sandbox, debug=parts.step_debug)
+        contexts["runner"] = runner
+        services = {
+            name: {"id": info.id, "network": info.network, "ports": dict(info.ports)}
+            for name, info in sandbox.services.items()
+        }
+        contexts["job"] = {
+            "status": "success",
+            "container": dict(sandbox.container),
+            "services": services,
+        }
+        fixed = github_variables(contexts["github"]) | runner_variables(runner)
+        fixed |= akashic_variables(request, state_dir=str(parts.state_dir), root=parts.tree.root)
+        base = {"CI": "true", **sandbox.base_env, **parts.extra_env}
+        if parts.executable_folder:
+            base["PATH"] = f"{base.get('PATH', '')}:{parts.executable_folder}".removeprefix(":")
+        state = JobState(
+            request=request,
+            parts=parts,
+            reporter=self._reporter,
+            sandbox=sandbox,
+            masker=self._masker,
+            log=log,
+            cancellation=self._cancellation,
+            contexts=contexts,
+            base_env=base,
+            fixed_env=fixed,
+            frame=Frame(env=env, contexts={}, cancellation=self._cancellation),
+            slots=FileSlots(sandbox),
+            started_at=self._started_at,
+        )
+        state.hash_files = lambda patterns: hash_files(sandbox, patterns)
+        return state
+
+    def _steps(self, state: JobState, log: JobLog) -> JobResult:
+        runner = StepRunner(state)
+        background = BackgroundSteps(state, runner)
+        run_pres(state, runner)
+        for step in self._request.job.steps:
+            background.run(step)
+        background.wait_rest()
+        run_posts(state, runner)
+        return self._complete(state, log)
+
+    def _complete(self, state: JobState, log: JobLog) -> JobResult:
+        end = _PseudoStep(
+            self._parts, self._reporter, log, self._masker, state.next_number(), "Complete job", state=state
+        )
+        if state.failed:
+            self._service_logs(state, end)
+        url = ""
+        try:
+            outputs = job_outputs(state, end.warn)
+            url = self._environment_url(state)
+        except AkashicError as error:
+            outputs = {}
+            state.failed = True
+            end.warn(self._masker.mask_text(error.message), level="error")
+        collect_reports(state, end.say)
+        end.say("Cleaning up orphan processes")
+        end.end("success")
+        conclusion: Conclusion = state.job_status
+        if self._timed_out:
+            conclusion = "timed_out"
+        reason = self._cancellation.reason if conclusion in ("cancelled", "timed_out") else ""
+        result = self._result(conclusion, reason=reason)
+        return JobResult(
+            conclusion=result.conclusion,
+            outputs=outputs,
+            reason=result.reason,
+            environment_url=self._masker.mask_text(url),
+            started_at=result.started_at,
+            duration_s=result.duration_s,
+            summary="\n".join(state.summaries),
+            annotations=tuple(state.annotations),
+            reports=tuple(state.reports),
+            notes=tuple(self._masker.mask_text(note) for note in (*state.sandbox.notes, *state.notes)),
+        )
+
+    def _service_logs(self, state: JobState, end: _PseudoStep) -> None:
+        for name in state.sandbox.services:
+            output = state.sandbox.service_logs(name)[-SERVICE_LOG_BYTES_MAX:]
+            end.say(f"##[group]Service {name}: log\n{output.decode('utf-8', 'replace').rstrip()}\n##[endgroup]")
+
+    def _environment_url(self, state: JobState) -> str:
+        environment = self._request.job.environment
+        if environment is None or environment.url is None:
+            return ""
+        scope = state.scope(state.frame, state.frame.env)
+        return to_string(interpolate(environment.url.value, scope, environment.url.position))
+
+    def _result(self, conclusion: Conclusion, *, reason: str) -> JobResult:
+        return JobResult(
+            conclusion=conclusion,
+            reason=reason,
+            started_at=self._started_at,
+            duration_s=self._parts.clock.now() - self._started_at,
+        )
+
+
+class _PseudoStep:
+    """"Set up job" and "Complete job": the runner's own work, shown as steps."""
+
+    def __init__(
+        self,
+        parts: RunnerParts,
+        reporter: JobReporter,
+        log: JobLog,
+        masker: Masker,
+        number: int,
+        name: str,
+        state: JobState | None = None,
+    ) -> None:
+        self._parts, self._reporter, self._log, self._masker = parts, reporter, log, masker
+        self._number, self._name = number, name
+        self._sink = log.sink(number)
+        self._from = log.offset
+        self._started_at = parts.clock.now()
+        self._annotations: list[Annotation] = []
+        self._state = state
+        reporter.step_started(number, name)
+
+    def name_job(self, request: JobRequest, parts: RunnerParts) -> None:
+        """The first lines of a job: where it runs and what it is."""
+        capabilities = parts.executor.capabilities
+        isolation = f" ({capabilities.isolation})" if capabilities.isolation else ""
+        self.say(f"Executor: {capabilities.name}{isolation}")
+        self.say(f"Job: {request.name}")
+        if request.environment:
+            self.say(f"Environment: {request.environment}")
+        if request.trust == "fork":
+            self.say("This run comes from a fork: no secrets, no cache writes, no deployment.")
+
+    def say(self, text: str) -> None:
+        self._sink(self._masker.mask(text.encode("utf-8", "replace") + b"\n"))
+
+    def warn(self, message: str, *, level: str = "warning") -> None:
+        self.say(f"##[{level}]{message}")
+        annotation = Annotation(level=level, message=self._masker.mask_text(message))  # type: ignore[arg-type]
+        self._annotations.append(annotation)
+        if self._state is not None:
+            self._state.keep([annotation], "")
+
+    def fail(self, message: str, hint: str) -> None:
+        self.warn(message, level="error")
+        if hint:
+            self.say(f"hint: {hint}")
+        self.end("failure", message)
+
+    def end(self, conclusion: Conclusion, error: str = "") -> None:
+        self._reporter.step_finished(
+            StepReport(
+                number=self._number,
+                name=self._name,
+                outcome=conclusion,
+                conclusion=conclusion,
+                started_at=self._started_at,
+                duration_s=self._parts.clock.now() - self._started_at,
+                error=error,
+                annotations=tuple(self._annotations),
+                log_from=self._from,
+                log_to=self._log.offset,
+            )
+        )

@@ -1,0 +1,60 @@
+"""Pre and post steps of actions: before the first step in order, after the last one in reverse order.
+
+Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`, `runs.post`, `runs.post-if`; both conditions are
+`always()` when not given).
+"""
+
+from __future__ import annotations
+
+from akashic.runner.actions.javascript import pre_steps
+from akashic.runner.state import Frame, JobState, LaterStep
+from akashic.runner.steps import StepRunner
+from akashic.workflow.model import Step, Template
+
+
+def run_pres(state: JobState, runner: StepRunner) -> None:
+    """Run the pre parts of the actions that the job's steps name."""
+    for later in pre_steps(state):
+        _run(state, runner, later, f"Pre {later.name}")
+
+
+def run_posts(state: JobState, runner: StepRunner) -> None:
+    """Run what is left to do, last come first."""
+    while state.posts:
+        later = state.posts.pop()
+        _run(state, runner, later, f"Post {later.name}")
+
+
+def _run(state: JobState, runner: StepRunner, later: LaterStep, name: str) -> None:
+    step = _derived(later.step, name, later.condition)
+    frame = _at_job_level(state, later.frame)
+    ended = runner.run(step, number=state.next_number(), frame=frame, body=later.body)
+    runner.take_over(ended, state.frame)
+
+
+def _at_job_level(state: JobState, frame: Frame) -> Frame:
+    """The frame as it was, but with the job's own status: `success()` in a `post-if` is about the job."""
+    if frame.parent is None:
+        return frame
+    return Frame(
+        env=frame.env,
+        contexts=frame.contexts,
+        cancellation=state.cancellation,
+        steps=frame.steps,
+        action=frame.action,
+        depth=frame.depth,
+    )
+
+
+def _derived(step: Step, name: str, condition: str) -> Step:
+    """The step that uses the action, with another name and condition, and without its outputs."""
+    return Step(
+        index=step.index,
+        position=step.position,
+        name=Template(name, step.position),
+        if_=Template(condition, step.position),
+        uses=step.uses,
+        with_=step.with_,
+        env=step.env,
+        continue_on_error=step.continue_on_error,
+    )
