@@ -28,12 +28,13 @@ YAML_NODES_MAX = 200_000
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """A single value. `text` is what stands in the file (without quotes), `value` what it means."""
+    """A single value. `text` is what stands in the file (without quotes), `value` what it means; `style` is
+    "" (plain), a quote, or `|` or `>` for a block."""
 
-    value: bool | int | float | str | None
+    value: None | bool | int | float | str
     text: str
     position: Position
-    quoted: bool = False
+    style: str = ""
 
 
 class Sequence(msgspec.Struct, frozen=True):

@@ -8,7 +8,20 @@ from __future__ import annotations
 import msgspec
 
 KNOWN_CONTEXTS = frozenset(
-    "github env vars job jobs steps runner secrets strategy matrix needs inputs".split()
+    [
+        "github",
+        "env",
+        "vars",
+        "job",
+        "jobs",
+        "steps",
+        "runner",
+        "secrets",
+        "strategy",
+        "matrix",
+        "needs",
+        "inputs",
+    ]
 )
 """Every context of GitHub's."""
 

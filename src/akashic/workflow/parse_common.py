@@ -23,9 +23,28 @@ SPECIAL_FUNCTIONS = STATUS_FUNCTIONS | {"hashfiles"}
 
 _LEVELS = {"read", "write", "none"}
 _SCOPES = frozenset(
-    "actions artifact-metadata attestations checks code-quality contents copilot-requests deployments "
-    "discussions drives id-token issues models packages pages pull-requests repository-projects "
-    "security-events statuses vulnerability-alerts".split()
+    [
+        "actions",
+        "artifact-metadata",
+        "attestations",
+        "checks",
+        "code-quality",
+        "contents",
+        "copilot-requests",
+        "deployments",
+        "discussions",
+        "drives",
+        "id-token",
+        "issues",
+        "models",
+        "packages",
+        "pages",
+        "pull-requests",
+        "repository-projects",
+        "security-events",
+        "statuses",
+        "vulnerability-alerts",
+    ]
 )
 _SCOPE_LEVELS = {
     "id-token": {"write", "none"},
@@ -198,7 +217,9 @@ class Reader(Problems):
             if not key.text.strip():
                 self.add(key.position, f"a name in {what} must not be empty")
             if not isinstance(value, Scalar) and not is_insert(key.text):
-                self.add(value.position, f"`{key.text}` in {what} must be a single value, not {kind_name(value)}")
+                self.add(
+                    value.position, f"`{key.text}` in {what} must be a single value, not {kind_name(value)}"
+                )
         return self.template(node, availability)
 
     def identifier(self, key: Scalar, what: str) -> bool:
