@@ -12,9 +12,9 @@ def cache_scopes(
     github: Mapping[str, Any], trust: Literal["trusted", "fork"], base_ref_scope: str = ""
 ) -> CacheScopes:
     """Scopes are full refs. A job reads its own ref's caches, then its base branch's, then the default
-    branch's; it writes only its own ref's. A fork's job writes nothing, and neither does `pull_request_target`:
-    it runs in the base branch's scope for a change from outside, which is how caches were poisoned (both are
-    stricter than GitHub)."""
+    branch's; it writes only its own ref's. A fork's job writes nothing, and neither does
+    `pull_request_target`: it runs in the base branch's scope for a change from outside, which is how caches
+    were poisoned (both are stricter than GitHub)."""
     event = github.get("event") or {}
     own = str(github.get("ref") or "")
     base = base_ref_scope or str(github.get("base_ref") or "")

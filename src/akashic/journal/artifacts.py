@@ -1,0 +1,376 @@
+"""Artifacts: named, immutable bundles of files that a run's jobs leave, as version 4 of GitHub's artifacts.
+
+Layout: `<folder>/<run id>/<artifact id>/manifest.json` with `content` beside it. An artifact is prepared in
+`<folder>/tmp/` and appears with one rename, so a process that is killed never leaves half of one. An
+artifact's own name is never part of a path. Source: "Store and share data with workflow artifacts" and the
+documentation of `actions/upload-artifact`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from akashic.errors import AkashicError
+from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_zip, write_zip
+
+RETENTION_DAYS_DEFAULT = 90
+RETENTION_DAYS_MAX = 90
+ARTIFACTS_PER_JOB_MAX = 500
+NAME_CHARACTERS_MAX = 256
+STALE_S = 24 * 3600
+_NAME_FORBIDDEN = {
+    '"': 'double quote "',
+    ":": "colon :",
+    "<": "less than <",
+    ">": "greater than >",
+    "|": "vertical bar |",
+    "*": "asterisk *",
+    "?": "question mark ?",
+    "\r": "carriage return \\r",
+    "\n": "line feed \\n",
+    "\\": "backslash \\",
+    "/": "forward slash /",
+}
+
+
+class ArtifactError(AkashicError):
+    """The artifact cannot be stored or found; the message says why."""
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an artifact. `size` is the stored bytes, `digest` is `sha256:` and their hash in hex,
+    `bytes` and `files` what it unpacks to; times are seconds since the epoch. `filename` is set for an
+    artifact that is one file as it is, not a zip."""
+
+    id: int
+    name: str
+    run_id: str
+    run_attempt: int
+    job_key: str
+    size: int
+    digest: str
+    files: int
+    bytes: int
+    created_at: float
+    expires_at: float
+    filename: str = ""
+
+
+class ArtifactStore:
+    """The artifacts of all runs below one folder. Any number of threads and processes may use it."""
+
+    def __init__(self, folder: Path | str, *, now: Callable[[], float] = time.time) -> None:
+        self._folder = Path(folder)
+        self._now = now
+
+    def create(
+        self,
+        name: str,
+        members: Iterable[Member],
+        *,
+        run_id: str,
+        run_attempt: int,
+        job_key: str = "",
+        overwrite: bool = False,
+        compression_level: int = 6,
+        retention_days: int = 0,
+        archive: bool = True,
+    ) -> Artifact:
+        """Store files under a name that is unique in the run's attempt. `retention_days` 0 is the default of
+        90; `archive=False` keeps the only file as it is. Raises ArtifactError when the name is taken (and not
+        `overwrite`) or is no name, ArchiveRefused for a file name that no archive may hold."""
+        check_name(name)
+        _check_run(run_id)
+        days = _retention(retention_days)
+        members = list(members)
+        if not archive and len(members) != 1:
+            raise ArtifactError("exactly one file can be uploaded when 'archive' is false")
+        self.check_free(name, run_id=run_id, run_attempt=run_attempt, overwrite=overwrite, job_key=job_key)
+        with self._scratch() as scratch:
+            with open(scratch / "content", "wb") as sink:
+                facts = _pack(sink, members, compression_level, archive)
+            with open(scratch / "content", "rb") as content:
+                digest = _digest(content)
+            now = self._now()
+            draft = Artifact(
+                id=0,
+                name=name,
+                run_id=run_id,
+                run_attempt=run_attempt,
+                job_key=job_key,
+                size=(scratch / "content").stat().st_size,
+                digest=digest,
+                files=facts.files,
+                bytes=facts.bytes,
+                created_at=now,
+                expires_at=now + days * 86400,
+                filename="" if archive else members[0].name.rsplit("/", 1)[-1],
+            )
+            return self._publish(draft, scratch, overwrite=overwrite)
+
+    def check_free(
+        self, name: str, *, run_id: str, run_attempt: int, overwrite: bool = False, job_key: str = ""
+    ) -> None:
+        """Raise ArtifactError when the name is taken in this attempt, or the job has too many artifacts."""
+        mine = [a for a in self._of_run(run_id) if a.run_attempt == run_attempt]
+        if not overwrite and any(artifact.name == name for artifact in mine):
+            raise ArtifactError(
+                f"an artifact with the name {name!r} already exists on this workflow run",
+                hint="Give it another name (in a matrix: with the matrix values), or set 'overwrite: true'.",
+            )
+        if sum(a.job_key == job_key and a.name != name for a in mine) >= ARTIFACTS_PER_JOB_MAX:
+            raise ArtifactError(f"a job can create at most {ARTIFACTS_PER_JOB_MAX} artifacts")
+
+    def find_all(
+        self, run_id: str | None = None, *, run_attempt: int | None = None, pattern: str = "*"
+    ) -> list[Artifact]:
+        """Artifacts that have not expired, oldest first: all, or a run's. Of one name in a run only the
+        newest, of `run_attempt` or an earlier one. `pattern` is matched against the name."""
+        runs = self._runs() if run_id is None else [run_id]
+        found: list[Artifact] = []
+        for run in runs:
+            newest: dict[str, Artifact] = {}
+            for artifact in self._of_run(run):
+                if run_attempt is None or artifact.run_attempt <= run_attempt:
+                    newest[artifact.name] = artifact
+            found += newest.values()
+        return sorted((a for a in found if matches(a.name, pattern)), key=lambda artifact: artifact.id)
+
+    def get(self, artifact_id: int) -> Artifact | None:
+        """An artifact by its id; None when there is none or it has expired."""
+        for run in self._runs():
+            artifact = self._read(self._folder / run / str(artifact_id))
+            if artifact is not None:
+                return artifact if artifact.expires_at > self._now() else None
+        return None
+
+    def find(self, name: str, *, run_id: str, run_attempt: int | None = None) -> Artifact | None:
+        """The newest artifact with exactly this name in a run."""
+        for artifact in self.find_all(run_id, run_attempt=run_attempt):
+            if artifact.name == name:
+                return artifact
+        return None
+
+    def extract(self, artifact: Artifact, destination: int, *, modes: bool = False) -> ArchiveFacts:
+        """Unpack into the folder with this descriptor. `modes` keeps executable bits (GitHub does not).
+        Raises ArtifactError when it is gone or its content is not what was stored; then nothing is placed."""
+        with self.open(artifact) as content:
+            if _digest(content) != artifact.digest:
+                raise ArtifactError(f"the stored content of artifact {artifact.name!r} has changed: not used")
+            content.seek(0)
+            if artifact.filename:
+                return _place_file(content, artifact, destination)
+            # What we packed ourselves may shrink well; its true size is known, so the ratio is no evidence.
+            limits = Limits(entries_max=artifact.files, bytes_max=artifact.bytes, ratio_max=float("inf"))
+            return extract_zip(content, destination, limits=limits, modes=modes)
+
+    def open(self, artifact: Artifact) -> BufferedReader:
+        """The stored bytes: a zip, or the file itself. Raises ArtifactError when it was deleted."""
+        try:
+            return open(self._place(artifact) / "content", "rb")
+        except FileNotFoundError:
+            raise ArtifactError(f"the artifact {artifact.name!r} no longer exists") from None
+
+    def delete(self, artifact: Artifact) -> None:
+        """Remove it; nothing happens when it is gone already."""
+        with self._locked():
+            self._discard(self._place(artifact))
+
+    def remove_expired(self) -> list[Artifact]:
+        """Remove what has expired and what killed processes left; returns the artifacts that were removed."""
+        now = self._now()
+        removed = []
+        with self._locked():
+            for run in self._runs():
+                for place in self._places(run):
+                    artifact = self._read(place)
+                    if artifact is not None and artifact.expires_at <= now:
+                        self._discard(place)
+                        removed.append(artifact)
+                with suppress(OSError):
+                    (self._folder / run).rmdir()
+            _sweep(self._folder / "tmp", now)
+        return removed
+
+    def _publish(self, draft: Artifact, scratch: Path, *, overwrite: bool) -> Artifact:
+        with self._locked():
+            self.check_free(
+                draft.name,
+                run_id=draft.run_id,
+                run_attempt=draft.run_attempt,
+                overwrite=overwrite,
+                job_key=draft.job_key,
+            )
+            artifact = msgspec.structs.replace(draft, id=self._next_id())
+            (scratch / "manifest.json").write_bytes(msgspec.json.encode(artifact))
+            place = self._place(artifact)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            scratch.rename(place)
+            if overwrite:
+                for other in self._of_run(artifact.run_id):
+                    same = other.name == artifact.name and other.run_attempt == artifact.run_attempt
+                    if same and other.id != artifact.id:
+                        self._discard(self._place(other))
+        return artifact
+
+    def _next_id(self) -> int:
+        counter = self._folder / "next-id"
+        try:
+            number = int(counter.read_text())
+        except (FileNotFoundError, ValueError):
+            # Lost or torn: go on above everything that exists.
+            number = 1 + max((int(p.name) for run in self._runs() for p in self._places(run)), default=0)
+        fresh = counter.with_suffix(".new")
+        fresh.write_text(str(number + 1))
+        fresh.replace(counter)
+        return number
+
+    def _runs(self) -> Sequence[str]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return sorted(e.name for e in entries if e.is_dir() and e.name != "tmp")
+        except FileNotFoundError:
+            return []
+
+    def _places(self, run_id: str) -> Sequence[Path]:
+        try:
+            names = [place.name for place in (self._folder / run_id).iterdir()]
+        except FileNotFoundError:
+            return []
+        return [self._folder / run_id / name for name in sorted((n for n in names if n.isdigit()), key=int)]
+
+    def _of_run(self, run_id: str) -> Iterator[Artifact]:
+        _check_run(run_id)
+        now = self._now()
+        for place in self._places(run_id):
+            artifact = self._read(place)
+            if artifact is not None and artifact.expires_at > now:
+                yield artifact
+
+    def _read(self, place: Path) -> Artifact | None:
+        try:
+            return msgspec.json.decode((place / "manifest.json").read_bytes(), type=Artifact)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError:
+            # The rename makes this impossible short of a damaged disk; such an artifact cannot be trusted.
+            return None
+
+    def _place(self, artifact: Artifact) -> Path:
+        return self._folder / artifact.run_id / str(artifact.id)
+
+    def _discard(self, place: Path) -> None:
+        grave = self._folder / "tmp" / f"gone-{os.urandom(8).hex()}"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            place.rename(grave)
+        _remove(grave)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        scratch = self._folder / "tmp" / os.urandom(8).hex()
+        scratch.mkdir(parents=True)
+        try:
+            yield scratch
+        finally:
+            _remove(scratch)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / ".lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def check_name(name: str) -> None:
+    """Raise ArtifactError for what GitHub refuses as an artifact's name, and for what is no folder's name."""
+    if not name:
+        raise ArtifactError("an artifact needs a name")
+    for character, words in _NAME_FORBIDDEN.items():
+        if character in name:
+            raise ArtifactError(
+                f"the artifact name is not valid: {name!r} contains the character: {words}",
+                hint="A name becomes a folder where it is downloaded, so these characters are not allowed:"
+                ' " : < > | * ? \\r \\n \\ /',
+            )
+    if name in (".", "..") or any(ord(c) < 32 for c in name) or len(name.encode()) > NAME_CHARACTERS_MAX:
+        raise ArtifactError(f"the artifact name is not valid: {name[:80]!r}")
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether an artifact's name matches a `pattern:` input: `*`, `?`, `[…]` and `{a,b}` as minimatch."""
+    return any(fnmatch.fnmatchcase(name, choice) for choice in _braces(pattern))
+
+
+def _braces(pattern: str) -> Iterator[str]:
+    start = pattern.find("{")
+    end = pattern.find("}", start)
+    if start < 0 or end < 0 or "," not in pattern[start:end]:
+        yield pattern
+        return
+    for choice in pattern[start + 1 : end].split(","):
+        yield from _braces(pattern[:start] + choice + pattern[end + 1 :])
+
+
+def _check_run(run_id: str) -> None:
+    assert run_id and run_id != "tmp" and "/" not in run_id and not run_id.startswith("."), run_id
+
+
+def _retention(days: int) -> int:
+    if days == 0:
+        return RETENTION_DAYS_DEFAULT
+    if not 1 <= days <= RETENTION_DAYS_MAX:
+        raise ArtifactError(f"'retention-days' must be between 1 and {RETENTION_DAYS_MAX}, got {days}")
+    return days
+
+
+def _pack(sink: BinaryIO, members: Sequence[Member], level: int, archive: bool) -> ArchiveFacts:
+    if archive:
+        return write_zip(sink, members, level=level)
+    total = 0
+    with open(members[0].path, "rb") as source:
+        while chunk := source.read(1 << 20):
+            sink.write(chunk)
+            total += len(chunk)
+    return ArchiveFacts(files=1, bytes=total)
+
+
+def _place_file(content: BinaryIO, artifact: Artifact, destination: int) -> ArchiveFacts:
+    from akashic.journal.archive import staged
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with (
+        staged(destination) as fresh,
+        open(os.open(artifact.filename, flags, 0o644, dir_fd=fresh), "wb") as sink,
+    ):
+        while chunk := content.read(1 << 20):
+            sink.write(chunk)
+    return ArchiveFacts(files=1, bytes=artifact.bytes)
+
+
+def _digest(content: BufferedReader) -> str:
+    return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path, now: float) -> None:
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if now - left.stat().st_mtime > STALE_S:
+            _remove(left)
