@@ -17,7 +17,7 @@ import yaml
 from akashic.source.position import InvalidInput, Position, Problem
 
 try:
-    from yaml.cyaml import CParser as _Parser
+    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
 except ImportError:  # PyYAML without libyaml: the same events, slower.
     from yaml import BaseLoader as _Parser  # type: ignore[assignment]
 
@@ -31,7 +31,7 @@ class Scalar(msgspec.Struct, frozen=True):
     """A single value. `text` is what stands in the file (without quotes), `value` what it means; `style` is
     "" (plain), a quote, or `|` or `>` for a block."""
 
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
     text: str
     position: Position
     style: str = ""

@@ -1,0 +1,220 @@
+"""Whether an event starts a workflow, why not, and with which inputs.
+
+Source: GitHub's "Events that trigger workflows" and "Workflow syntax" (`on`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from akashic.source.data import did_you_mean
+from akashic.source.position import InvalidInput, Position, Problem
+from akashic.workflow.events import EVENTS
+from akashic.workflow.expressions import Scope, interpolate
+from akashic.workflow.expressions.coercion import parse_number, to_string
+from akashic.workflow.globs import any_match, matches
+from akashic.workflow.model import Filters, Input, Trigger, Workflow
+
+PATHS_MAX = 300
+"""GitHub looks at so many changed files for path filters; with more the workflow may not run."""
+
+
+class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened. `ref` is the full ref that a filter is about (a pull request's base branch as
+    `refs/heads/…` goes in `base_ref`); `changed_files` is None when it is not known (path filters then hold);
+    `inputs` are what a person or a caller gave; `cron` says which schedule fired ("" for any); `workflow` is the
+    name of the followed workflow for `workflow_run`."""
+
+    name: str
+    action: str = ""
+    ref: str = ""
+    base_ref: str = ""
+    changed_files: tuple[str, ...] | None = None
+    inputs: Mapping[str, Any] = {}
+    cron: str = ""
+    workflow: str = ""
+    deleted: bool = False
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a workflow runs for an event; `reason` is a sentence for people either way."""
+
+    matched: bool
+    reason: str
+    inputs: dict[str, Any] = {}
+
+
+def match(workflow: Workflow, event: TriggerEvent) -> Match:
+    """Whether the event starts the workflow. Raises InvalidInput when inputs are given that are not valid."""
+    trigger = next((trigger for trigger in workflow.triggers if trigger.event == event.name), None)
+    if trigger is None:
+        events = ", ".join(trigger.event for trigger in workflow.triggers)
+        return Match(matched=False, reason=f"it does not run on {event.name} (on: {events})")
+    wrong = (
+        _type_problem(trigger, event) or _source_problem(trigger, event) or _filter_problem(trigger, event)
+    )
+    if wrong:
+        return Match(matched=False, reason=wrong)
+    inputs: dict[str, Any] = {}
+    if event.name == "workflow_dispatch":
+        inputs = dispatch_inputs(trigger, event.inputs)
+    return Match(matched=True, reason=f"it runs on {event.name}", inputs=inputs)
+
+
+def _type_problem(trigger: Trigger, event: TriggerEvent) -> str:
+    kind = EVENTS.get(event.name)
+    if kind is None or kind.types is None:
+        return ""
+    wanted = trigger.types if trigger.types is not None else kind.defaults
+    if not event.action or not wanted or event.action in wanted:
+        return ""
+    return f"the activity type {event.action} is not among {', '.join(wanted)}"
+
+
+def _source_problem(trigger: Trigger, event: TriggerEvent) -> str:
+    if event.name == "schedule" and event.cron and event.cron not in trigger.crons:
+        return f"no schedule is `{event.cron}`"
+    if event.name == "workflow_run" and event.workflow and not _follows(trigger.workflows, event.workflow):
+        return f"it does not follow the workflow {event.workflow}"
+    return ""
+
+
+def _follows(patterns: Sequence[str], name: str) -> bool:
+    return name in patterns or matches([pattern for pattern in patterns if "*" in pattern], name)
+
+
+def _filter_problem(trigger: Trigger, event: TriggerEvent) -> str:
+    filters = trigger.filters
+    if event.name == "push":
+        wrong = _push_ref_problem(filters, event)
+        if wrong:
+            return wrong
+        # Path filters do not apply to pushed tags.
+        return "" if event.ref.startswith("refs/tags/") else _paths_problem(filters, event)
+    branch = (event.base_ref or event.ref).removeprefix("refs/heads/")
+    return _branch_problem(filters, branch) or _paths_problem(filters, event)
+
+
+def _push_ref_problem(filters: Filters, event: TriggerEvent) -> str:
+    if event.deleted:
+        return "a deleted branch or tag runs nothing"
+    branch_filtered = filters.branches is not None or filters.branches_ignore is not None
+    tag_filtered = filters.tags is not None or filters.tags_ignore is not None
+    if event.ref.startswith("refs/tags/"):
+        tag = event.ref.removeprefix("refs/tags/")
+        if branch_filtered and not tag_filtered:
+            return "it filters branches only, and this is a tag"
+        if filters.tags is not None and not matches(filters.tags, tag):
+            return f"the tag {tag} does not match `tags`"
+        if filters.tags_ignore is not None and matches(filters.tags_ignore, tag):
+            return f"the tag {tag} matches `tags-ignore`"
+        return ""
+    if tag_filtered and not branch_filtered:
+        return "it filters tags only, and this is a branch"
+    return _branch_problem(filters, event.ref.removeprefix("refs/heads/"))
+
+
+def _branch_problem(filters: Filters, branch: str) -> str:
+    if filters.branches is not None and not matches(filters.branches, branch):
+        return f"the branch {branch} does not match `branches`"
+    if filters.branches_ignore is not None and matches(filters.branches_ignore, branch):
+        return f"the branch {branch} matches `branches-ignore`"
+    return ""
+
+
+def _paths_problem(filters: Filters, event: TriggerEvent) -> str:
+    files = event.changed_files
+    if files is None:
+        return ""
+    if filters.paths is not None and not any_match(filters.paths, files):
+        return "no changed file matches `paths`"
+    ignored = filters.paths_ignore
+    if ignored is not None and files and all(matches(ignored, file) for file in files):
+        return "every changed file matches `paths-ignore`"
+    if ignored is not None and not files:
+        return "no file changed"
+    return ""
+
+
+def dispatch_inputs(
+    trigger: Trigger, given: Mapping[str, Any], *, environments: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The `inputs` context of a manual run: booleans and numbers typed, choices checked, defaults filled in.
+
+    `environments` are the known ones, None when they are not known. Raises InvalidInput with all problems.
+    """
+    return _resolved(trigger.inputs, given, environments, trigger.position, None)
+
+
+def call_inputs(trigger: Trigger, given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+    """The `inputs` context of a reusable workflow; `given` is the caller's evaluated `with`, `scope` is for the
+    defaults that hold expressions. Raises InvalidInput with all problems."""
+    return _resolved(trigger.inputs, given, None, trigger.position, scope)
+
+
+def _resolved(
+    inputs: Sequence[Input],
+    given: Mapping[str, Any],
+    environments: Sequence[str] | None,
+    position: Position,
+    scope: Scope | None,
+) -> dict[str, Any]:
+    problems: list[Problem] = []
+    by_name = {input_.name.lower(): input_ for input_ in inputs}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        known = by_name.get(name.lower())
+        if known is None:
+            hint = did_you_mean(name, [input_.name for input_ in inputs])
+            message = f"there is no input `{name}`"
+            problems.append(Problem(position=position, message=message, hint=hint, rule="input"))
+        else:
+            values[known.name] = value
+    result: dict[str, Any] = {}
+    for input_ in inputs:
+        value, found = values.get(input_.name), input_.name in values
+        if not found and input_.default is not None:
+            value, found = input_.default.value, True
+            if scope is not None:
+                value = interpolate(value, scope, input_.default.position)
+        if not found and input_.required:
+            message = f"the input `{input_.name}` is required"
+            problems.append(Problem(position=input_.position, message=message, rule="input"))
+        typed, wrong, hint = _typed(input_, value, found, environments)
+        if wrong:
+            problems.append(Problem(position=input_.position, message=wrong, hint=hint, rule="input"))
+        result[input_.name] = typed
+    if problems:
+        raise InvalidInput(problems)
+    return result
+
+
+def _typed(
+    input_: Input, value: Any, found: bool, environments: Sequence[str] | None
+) -> tuple[Any, str, str]:
+    """(the typed value, what is wrong with it, a hint)."""
+    text = to_string(value)
+    what = f"the input `{input_.name}`"
+    if input_.type == "boolean":
+        if not found or text == "":
+            return False, "", ""
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true", "", ""
+        return False, f"{what} must be true or false, not `{text}`", ""
+    if input_.type == "number":
+        if not found or text == "":
+            return 0, "", ""
+        number = parse_number(text)
+        return (0, f"{what} must be a number, not `{text}`", "") if math.isnan(number) else (number, "", "")
+    if input_.type == "choice":
+        if not found:
+            return (input_.options[0] if input_.options else ""), "", ""
+        wrong = "" if text in input_.options else f"{what} must be one of its options, not `{text}`"
+        return text, wrong, "options: " + ", ".join(input_.options)
+    if input_.type == "environment" and text and environments is not None and text not in environments:
+        return text, f"{what} names the unknown environment `{text}`", did_you_mean(text, environments)
+    return text, "", ""
