@@ -29,21 +29,22 @@ class OpenGate(Command, frozen=True, kw_only=True):
     request: JobRequest
 
 
-class CheckGate(Command, frozen=True, kw_only=True):
-    """A gate is open: ask the port whether what would run is still what the gate is bound to, and append
-    GateReopened when it is not."""
+class PassGate(Command, frozen=True, kw_only=True):
+    """The rules of an open gate hold. Ask the port again what would run: append GatePassed when that is what
+    the gate is bound to, GateReopened when it is something else, JobRefused when it is refused now."""
 
     request: JobRequest
+    approved_by: tuple[str, ...] = ()
 
 
 class AcquireGroup(Command, frozen=True, kw_only=True):
-    """Ask for a concurrency group for the run (`key` empty) or a job instance. `replaces_pending` is false
-    for groups that keep a queue (`queue: max`)."""
+    """Ask for a concurrency group for the run (`key` empty) or a job instance, or look whether it is free
+    now; append ConcurrencyWaiting or ConcurrencyAcquired when that changed. At most `queue_max` may wait."""
 
     key: str
     group: str
     cancel_in_progress: bool
-    replaces_pending: bool = True
+    queue_max: int = 1
 
 
 class ReleaseGroup(Command, frozen=True, kw_only=True):
@@ -54,16 +55,18 @@ class ReleaseGroup(Command, frozen=True, kw_only=True):
 
 
 class StartJob(Command, frozen=True, kw_only=True):
-    """Append JobStarted, then hand the request to the job port."""
+    """Append JobStarted, then hand the request to the job port. The key names an attempt that was never
+    started; of a run's StartJobs each has another instance."""
 
     request: JobRequest
 
 
 class CancelJob(Command, frozen=True, kw_only=True):
-    """Ask a running job instance to end."""
+    """Ask a running job instance to end; `force` skips grace periods."""
 
     key: str
     reason: str
+    force: bool = False
 
 
 class WakeAt(Command, frozen=True, kw_only=True):

@@ -30,6 +30,9 @@ class RunCreated(Event, frozen=True, kw_only=True):
 
     run_id: str
     number: int
+    """`github.run_number`: counts the runs of this workflow."""
+    sequence: int = 0
+    """Counts all runs of the repository: what people type."""
     attempt: int = 1
     repository: str
     repository_root: str
@@ -137,8 +140,16 @@ class ConcurrencyAcquired(Event, frozen=True, kw_only=True):
     group: str
 
 
+class ConcurrencyReleased(Event, frozen=True, kw_only=True):
+    """The run or job instance has left its concurrency group, held or waited for."""
+
+    key: str
+    group: str
+
+
 class JobStarted(Event, frozen=True, kw_only=True):
-    """The intent to start: appended before the port is asked. At most one for each key and attempt."""
+    """The intent to start: appended before the port is asked. At most one for each key and attempt. For a
+    call of a reusable workflow (`executor` "call") it opens the call."""
 
     key: str
     attempt: int
@@ -155,7 +166,8 @@ class StepFinished(Event, frozen=True, kw_only=True):
 
 
 class JobFinished(Event, frozen=True, kw_only=True):
-    """A job instance ended."""
+    """A job instance ended, or the call of a reusable workflow. An attempt that was never started (cancelled
+    while it waited) ends with the number of the attempt before it, 0 for none."""
 
     key: str
     attempt: int
@@ -171,11 +183,13 @@ class JobInterrupted(Event, frozen=True, kw_only=True):
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):
-    """Somebody or something wants the run (`key` empty) or one job instance to end."""
+    """Somebody or something wants the run (`key` empty), one job instance or one job to end. `force` spares
+    nothing: neither jobs whose `if` holds for a cancelled run nor grace periods."""
 
     key: str = ""
     by: str
     reason: str
+    force: bool = False
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
@@ -186,7 +200,8 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
 
 class RunResumed(Event, frozen=True, kw_only=True):
-    """A new driver took the run on after its driver died, or jobs are run again (`rerun`)."""
+    """A new driver took the run on after its driver died, or jobs are run again (`jobs`: keys of instances or
+    paths of jobs; what depends on them runs again too)."""
 
     by: str
     jobs: tuple[str, ...] = ()
@@ -203,6 +218,7 @@ RunEvent = (
     | GateReopened
     | ConcurrencyWaiting
     | ConcurrencyAcquired
+    | ConcurrencyReleased
     | JobStarted
     | StepFinished
     | JobFinished

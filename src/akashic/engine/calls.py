@@ -1,0 +1,139 @@
+"""Calls of reusable workflows: which file, which inputs, which secrets, which outputs.
+
+Source: GitHub's "Reuse workflows" and "Reusable workflows reference" (limits: ten levels of workflows).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from akashic.engine.contexts import frame_contexts, instance_contexts
+from akashic.engine.evaluation import Refusal, text_of, value_of
+from akashic.engine.requests import SecretFrame
+from akashic.engine.results import shown
+from akashic.engine.runstate import Frame, InstanceState, JobState, RunState
+from akashic.source.position import InvalidInput, Position
+from akashic.workflow.expressions.coercion import to_number, to_string
+from akashic.workflow.model import Input, Trigger, Workflow
+from akashic.workflow.parse import parse_workflow
+
+CALL_DEPTH_MAX = 9
+"""Calls below the run's own workflow: GitHub connects up to ten levels, the first included."""
+
+
+def source_of(frame: Frame, uses: str) -> str:
+    """The name in `RunCreated.sources` of the workflow that a job in `frame` calls: `uses` itself, or, for a
+    local path inside a workflow of another repository, the full reference in that repository."""
+    if uses.startswith("./") and "@" in frame.source:
+        place, _, ref = frame.source.partition("@")
+        repository = "/".join(place.split("/")[:2])
+        return f"{repository}/{uses.removeprefix('./')}@{ref}"
+    return uses
+
+
+def called_workflow(state: RunState, frame: Frame, job: JobState) -> tuple[str, Workflow, Trigger]:
+    """The workflow that a job calls, and its `workflow_call`. Raises Refusal."""
+    uses = job.job.uses or ""
+    source = source_of(frame, uses)
+    where = job.job.position
+    if frame.depth >= CALL_DEPTH_MAX:
+        raise Refusal(f"{where}: workflows call each other more than {CALL_DEPTH_MAX + 1} levels deep")
+    text = state.created.sources.get(source)
+    if text is None:
+        raise Refusal(f"{where}: the reusable workflow {uses} was not found when the run was made")
+    for other in state.frames.values():
+        if other.source == source:
+            workflow = other.workflow
+            break
+    else:
+        try:
+            workflow = parse_workflow(text, source)
+        except InvalidInput as error:
+            raise Refusal(f"{where}: the reusable workflow {uses} is not valid:\n{error.message}") from error
+    for trigger in workflow.triggers:
+        if trigger.event == "workflow_call":
+            return source, workflow, trigger
+    raise Refusal(f"{where}: {uses} cannot be called: it has no `on: workflow_call`")
+
+
+def open_call(state: RunState, job: JobState, instance: InstanceState) -> Frame:
+    """The frame of a call. Raises Refusal: no such workflow, wrong inputs, too deep."""
+    caller = state.frame_of(job)
+    source, workflow, trigger = called_workflow(state, caller, job)
+    contexts = instance_contexts(state, job, instance)
+    permissions = job.job.permissions
+    if permissions is None:
+        permissions = caller.workflow.permissions
+    return Frame(
+        prefix=f"{instance.key}/",
+        caller=instance.key,
+        source=source,
+        workflow=workflow,
+        inputs=_inputs(state, job, trigger, contexts),
+        secret_frames=(
+            *caller.secret_frames,
+            SecretFrame(mapping=job.job.secrets, contexts=contexts),
+        ),
+        permissions=permissions if permissions is not None else caller.permissions,
+        depth=caller.depth + 1,
+    )
+
+
+def call_outputs(state: RunState, frame: Frame) -> dict[str, str]:
+    """The outputs of a finished call. Raises Refusal."""
+    contexts = frame_contexts(state, frame)
+    jobs = (state.jobs[path] for path in frame.paths)
+    contexts["jobs"] = {
+        job.job.id: {"result": shown(job.conclusion or "skipped"), "outputs": dict(job.outputs)}
+        for job in jobs
+    }
+    outputs = {}
+    for trigger in frame.workflow.triggers:
+        for output in trigger.outputs:
+            outputs[output.name] = text_of(output.value, contexts, what=f"the output {output.name}")
+    return outputs
+
+
+def _inputs(state: RunState, job: JobState, trigger: Trigger, contexts: dict[str, Any]) -> dict[str, Any]:
+    where = job.job.position
+    given: Any = {} if job.job.with_ is None else value_of(job.job.with_, contexts)
+    if not isinstance(given, dict):
+        raise Refusal(f"{where}: `with` must be a mapping")
+    by_name = {str(name).lower(): value for name, value in given.items()}
+    inputs: dict[str, Any] = {}
+    for declared in trigger.inputs:
+        if declared.name.lower() in by_name:
+            inputs[declared.name] = typed(declared, by_name.pop(declared.name.lower()), where)
+        elif declared.required and declared.default is None:
+            raise Refusal(f"{where}: the input `{declared.name}` of {job.job.uses} is required")
+        else:
+            inputs[declared.name] = _default(state, declared)
+    if by_name:
+        names = ", ".join(f"`{declared.name}`" for declared in trigger.inputs) or "none"
+        raise Refusal(f"{where}: {job.job.uses} has no input `{next(iter(by_name))}`; it has {names}")
+    return inputs
+
+
+def _default(state: RunState, declared: Input) -> Any:
+    if declared.default is None:
+        return {"boolean": False, "number": 0}.get(declared.type, "")
+    contexts = {"github": state.created.github, "inputs": {}, "vars": state.created.vars}
+    return typed(declared, value_of(declared.default, contexts), declared.position)
+
+
+def typed(declared: Input, value: Any, where: Position) -> Any:
+    """A value as the input's type says. Raises Refusal."""
+    if declared.type == "boolean":
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise Refusal(f"{where}: the input `{declared.name}` must be a boolean, got {to_string(value)!r}")
+    if declared.type == "number":
+        number = to_number(value) if not isinstance(value, bool) else float("nan")
+        if number != number:
+            raise Refusal(f"{where}: the input `{declared.name}` must be a number, got {to_string(value)!r}")
+        return int(number) if abs(number) < 2**53 and number == int(number) else number
+    if isinstance(value, (list, dict)):
+        raise Refusal(f"{where}: the input `{declared.name}` must be a string")
+    return to_string(value)

@@ -1,0 +1,57 @@
+"""Job-level values: a template to a typed value, or a sentence that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from akashic.workflow.expressions import ExpressionError, Scope, interpolate
+from akashic.workflow.expressions.coercion import to_number, to_string
+from akashic.workflow.model import Template
+
+
+class Refusal(Exception):
+    """A job cannot run as it is written; the text is for the user. Never leaves the engine."""
+
+
+def value_of(template: Template, contexts: Mapping[str, Any]) -> Any:
+    """The evaluated value. Raises Refusal."""
+    try:
+        return interpolate(template.value, Scope(contexts=contexts), template.position)
+    except ExpressionError as error:
+        raise Refusal(error.message) from error
+
+
+def text_of(template: Template, contexts: Mapping[str, Any], *, what: str) -> str:
+    """The value as a string. Raises Refusal for a list or mapping."""
+    value = value_of(template, contexts)
+    if isinstance(value, (list, dict)):
+        raise Refusal(f"{template.position}: {what} must be a string, got {_kind(value)}")
+    return to_string(value)
+
+
+def flag_of(template: Template | None, contexts: Mapping[str, Any], *, what: str, default: bool) -> bool:
+    """The value as true or false. Raises Refusal for anything else."""
+    if template is None:
+        return default
+    value = value_of(template, contexts)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if value is None or value == "":
+        return default
+    raise Refusal(f"{template.position}: {what} must be true or false, got {to_string(value)!r}")
+
+
+def number_of(template: Template, contexts: Mapping[str, Any], *, what: str) -> float:
+    """The value as a number above 0. Raises Refusal."""
+    value = value_of(template, contexts)
+    number = to_number(value) if not isinstance(value, bool) else float("nan")
+    if not 0 < number < float("inf"):
+        raise Refusal(f"{template.position}: {what} must be a number above 0, got {to_string(value)!r}")
+    return number
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "a mapping"

@@ -1,0 +1,196 @@
+"""The state of a run: what has happened, indexed for the next decision.
+
+Words: a *frame* is one workflow being executed (the run's own, or a call of a reusable one); a *job* is one
+entry of its `jobs:`, named by its path (`build`, `deploy/migrate`); an *instance* is one cell of a job's
+matrix, named by its key (`test(0)`); an *attempt* is one start of an instance.
+
+A state is owned by whoever folds it: `apply` changes it in place and hands it back, because a run of ten
+thousand jobs must not copy itself at each event. Equal histories give equal states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from akashic.engine.events import GateOpened, GateReviewed, RunCreated
+from akashic.engine.requests import Conclusion, GateBinding, JobResult, SecretFrame, StepReport
+from akashic.workflow.model import Job, Workflow
+
+JobStatus = Literal["waiting", "open", "finished"]
+InstanceStatus = Literal["pending", "running", "finished"]
+GroupStatus = Literal["waiting", "held"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """The protection rules of an instance's environment, and who has said what about them."""
+
+    opened: GateOpened
+    binding: GateBinding
+    reviews: list[GateReviewed] = field(default_factory=list)
+    passed: bool = False
+    approved_by: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWish:
+    """A concurrency group that an instance (or the run) must hold; `name` as people see it."""
+
+    name: str
+    cancel_in_progress: bool = False
+    queue_max: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancePlan:
+    """The job-level keys of one instance, evaluated."""
+
+    groups: tuple[GroupWish, ...] = ()
+    environment: str = ""
+    timeout_s: float = 360 * 60
+    continue_on_error: bool = False
+    labels: tuple[str, ...] = ()
+    runner_group: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class InstanceState:
+    """One cell of a job's matrix. Times are those of the events, in seconds since the epoch; 0: not yet."""
+
+    key: str
+    path: str
+    name: str
+    matrix: dict[str, Any] | None = None
+    strategy: dict[str, Any] = field(default_factory=dict)
+    status: InstanceStatus = "pending"
+    attempt: int = 0
+    idempotency_key: str = ""
+    interruptions: int = 0
+    conclusion: Conclusion | None = None
+    result: JobResult | None = None
+    reason: str = ""
+    steps: list[StepReport] = field(default_factory=list)
+    gate: Gate | None = None
+    groups: dict[str, GroupStatus] = field(default_factory=dict)
+    cancel_reason: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    plan: InstancePlan | str | None = field(default=None, compare=False, repr=False)
+    """What `plan_of` found (a string: why it cannot run); a memo, not a part of the state."""
+
+
+@dataclass(slots=True, kw_only=True)
+class JobState:
+    """One job of one frame. `unmet` counts the needs that have not ended; `lineage_ok` says that this job and
+    all it depends on, directly or not, succeeded, `lineage_failed` that one of them failed."""
+
+    path: str
+    job: Job
+    prefix: str
+    needs: tuple[str, ...]
+    unmet: int
+    status: JobStatus = "waiting"
+    dependents: list[str] = field(default_factory=list)
+    instances: list[str] = field(default_factory=list)
+    unfinished: int = 0
+    running: int = 0
+    fail_fast: bool = True
+    max_parallel: int = 0
+    conclusion: Conclusion | None = None
+    conclusions: dict[str, Conclusion] = field(default_factory=dict)
+    """Of the instances, after `continue-on-error`."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    lineage_ok: bool = True
+    lineage_failed: bool = False
+    finished_at: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Frame:
+    """One workflow being executed. `prefix` is "" for the run's own and `caller/` for a call; `source` is the
+    reference that the workflow was found by; `depth` counts calls."""
+
+    prefix: str
+    caller: str
+    source: str
+    workflow: Workflow
+    inputs: dict[str, Any]
+    secret_frames: tuple[SecretFrame, ...] = ()
+    permissions: dict[str, str] | str | None = None
+    depth: int = 0
+    unfinished: int = 0
+    paths: list[str] = field(default_factory=list)
+    cancel_reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """A run. The dicts without values are ordered sets: the agenda of the next decision."""
+
+    created: RunCreated
+    attempt: int
+    created_at: float
+    frames: dict[str, Frame] = field(default_factory=dict)
+    jobs: dict[str, JobState] = field(default_factory=dict)
+    instances: dict[str, InstanceState] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, GroupStatus] = field(default_factory=dict)
+    group_wish: GroupWish | None = None
+    broken: str = ""
+    """Why the workflow cannot be run at all."""
+    cancelled_by: str = ""
+    cancel_reason: str = ""
+    cancel_forced: bool = False
+    conclusion: Conclusion | None = None
+    resumptions: int = 0
+    last_at: float = 0.0
+    finished_at: float = 0.0
+
+    ready: dict[str, None] = field(default_factory=dict)
+    """Jobs whose needs have ended and that are neither expanded nor skipped."""
+    queued: dict[str, None] = field(default_factory=dict)
+    """Instances that wait for nothing but a free place."""
+    held_up: dict[str, None] = field(default_factory=dict)
+    """Instances that need a look at each decision: for a group, a gate, a call, or because they were
+    cancelled."""
+    running: dict[str, None] = field(default_factory=dict)
+    """Instances whose attempt a port has (calls are not among them)."""
+    to_cancel: dict[str, str] = field(default_factory=dict)
+    """Running instances that are to end, and why."""
+    to_release: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Groups of instances that have ended: (key, group)."""
+    finished_frames: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        return self.created.run_id
+
+    @property
+    def cancelled(self) -> bool:
+        return bool(self.cancelled_by)
+
+    @property
+    def finished(self) -> bool:
+        return self.conclusion is not None
+
+    def enqueue(self, instance: InstanceState) -> None:
+        """Put a pending instance on the agenda."""
+        job = self.jobs[instance.path].job
+        plain = job.concurrency is None and job.environment is None and job.uses is None
+        self.dequeue(instance.key)
+        (self.queued if plain and not instance.cancel_reason else self.held_up)[instance.key] = None
+
+    def dequeue(self, key: str) -> None:
+        """Take an instance off the agenda."""
+        self.queued.pop(key, None)
+        self.held_up.pop(key, None)
+
+    def frame_of(self, job: JobState) -> Frame:
+        return self.frames[job.prefix]
+
+    def job_of(self, instance: InstanceState) -> JobState:
+        return self.jobs[instance.path]
