@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,8 @@ from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.resolve import ActionResolver
 from akashic.runner.job import JobRunner
 from akashic.runner.parts import RunnerParts
-from akashic.source.position import Position
-from akashic.source.yaml import Mapping as YamlMapping
-from akashic.source.yaml import Sequence, load, to_data
-from akashic.workflow.model import EnvironmentRef, Job, RunDefaults, Step, Template
-
-PLACE = Position("ci.yml", 1, 1)
+from akashic.workflow.model import Job
+from akashic.workflow.parse import parse_workflow
 
 
 class SystemClock:
@@ -78,62 +75,15 @@ class Outcome:
         return [report.name for report in self.recorder.reports]
 
 
-def template(value: Any) -> Template | None:
-    return None if value is None else Template(value, PLACE)
-
-
-def make_step(index: int, data: Mapping[str, Any]) -> Step:
-    """A step from its YAML keys."""
-    wait = data.get("wait")
-    parallel = data.get("parallel")
-    return Step(
-        index=index,
-        position=PLACE,
-        id=data.get("id", ""),
-        name=template(data.get("name")),
-        if_=template(data.get("if")),
-        run=template(data.get("run")),
-        uses=data.get("uses"),
-        with_=template(data.get("with")),
-        env=template(data.get("env")),
-        shell=template(data.get("shell")),
-        working_directory=template(data.get("working-directory")),
-        continue_on_error=template(data.get("continue-on-error")),
-        timeout_minutes=template(data.get("timeout-minutes")),
-        background=data.get("background", False),
-        wait=(wait,) if isinstance(wait, str) else tuple(wait) if wait is not None else None,
-        wait_all="wait-all" in data,
-        cancel=data.get("cancel"),
-        parallel=tuple(make_step(i, s) for i, s in enumerate(parallel)) if parallel is not None else None,
-    )
-
-
 def make_job(text: str) -> Job:
-    """A job from the YAML that stands below its id."""
-    node = load(text, "ci.yml")
-    assert isinstance(node, (YamlMapping, Sequence))
-    data = to_data(node)
-    if isinstance(data, list):
-        data = {"steps": data}
-    defaults = data.get("defaults", {}).get("run", {})
-    environment = data.get("environment")
-    return Job(
-        id="build",
-        position=PLACE,
-        steps=tuple(make_step(i, s) for i, s in enumerate(data["steps"])),
-        env=template(data.get("env")),
-        outputs={name: Template(value, PLACE) for name, value in data.get("outputs", {}).items()},
-        defaults=RunDefaults(
-            shell=template(defaults.get("shell")), working_directory=template(defaults.get("working-directory"))
-        ),
-        environment=EnvironmentRef(
-            name=Template(environment["name"], PLACE), url=template(environment.get("url")), position=PLACE
-        )
-        if environment
-        else None,
-        container=template(data.get("container")),
-        services=template(data.get("services")),
-    )
+    """A job from the YAML that stands below its id, or from its steps alone."""
+    text = textwrap.dedent(text).strip("\n")
+    if text.startswith("-"):
+        text = "steps:\n" + textwrap.indent(text, "  ")
+    if not text.startswith("runs-on"):
+        text = "runs-on: ubuntu-latest\n" + text
+    whole = "on: push\njobs:\n  build:\n" + textwrap.indent(text, "    ")
+    return parse_workflow(whole, "ci.yml").jobs["build"]
 
 
 GITHUB = {
@@ -199,9 +149,7 @@ class House:
         return RunnerParts(**{**options, **self.parts_options})
 
     def resolver(self, **options: Any) -> ActionResolver:
-        cache = ActionCache(
-            self.folder / "actions", server_url=f"file://{self.server}", environ=os.environ
-        )
+        cache = ActionCache(self.folder / "actions", server_url=f"file://{self.server}", environ=os.environ)
         lock = LockFile.read(self.root)
         return ActionResolver(cache=cache, overrides=self.overrides, lock=lock, **options)
 
@@ -237,3 +185,7 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
+@pytest.fixture
+def make_recorder() -> Callable[[Callable[[str], None]], Recorder]:
+    """A reporter that calls back for each line."""
+    return lambda on_line: Recorder(on_line=on_line)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+
+from akashic.cancellation import Cancellation
 
 
 def test_a_run_step_prints_and_the_job_succeeds(house: Any) -> None:
@@ -10,3 +13,233 @@ def test_a_run_step_prints_and_the_job_succeeds(house: Any) -> None:
     assert outcome.result.conclusion == "success"
     assert "hello 2" in outcome.log.splitlines()
     assert outcome.names == ["Set up job", "Run echo hello $((1+1))", "Complete job"]
+
+
+def test_a_failing_step_skips_the_rest_and_status_functions_still_run(house: Any) -> None:
+    outcome = house.run(
+        """
+        - run: exit 3
+          id: broken
+        - run: echo not me
+          id: skipped
+        - if: failure()
+          id: handler
+          run: echo "was ${{ steps.broken.outcome }} ${{ steps.skipped.conclusion }} ${{ job.status }}"
+        - if: ${{ always() }}
+          id: last
+          run: echo always
+        """
+    )
+    assert outcome.result.conclusion == "failure"
+    assert outcome.step("broken").outcome == "failure"
+    assert outcome.step("broken").error == "Process completed with exit code 3."
+    assert outcome.step("skipped").conclusion == "skipped"
+    assert "was failure skipped failure" in outcome.log
+    assert outcome.step("last").conclusion == "success"
+
+
+def test_continue_on_error_forgives_the_step_but_shows_its_outcome(house: Any) -> None:
+    outcome = house.run(
+        """
+        - run: exit 1
+          id: a
+          continue-on-error: ${{ true }}
+        - run: echo "${{ steps.a.outcome }}/${{ steps.a.conclusion }}"
+        """
+    )
+    assert outcome.result.conclusion == "success"
+    assert "failure/success" in outcome.log.splitlines()
+
+
+def test_files_pass_environment_outputs_paths_and_summaries_on(house: Any) -> None:
+    outcome = house.run(
+        """
+        steps:
+          - id: one
+            run: |
+              echo "COLOUR=blue" >> $GITHUB_ENV
+              printf 'text<<END\\nfirst\\nsecond\\nEND\\n' >> $GITHUB_OUTPUT
+              mkdir -p bin && printf '#!/bin/sh\\necho from-tool' > bin/tool && chmod +x bin/tool
+              echo "$PWD/bin" >> $GITHUB_PATH
+              echo '# Done' >> $GITHUB_STEP_SUMMARY
+          - run: tool; echo "$COLOUR ${{ env.COLOUR }}"
+            env: {COLOUR: "${{ env.COLOUR }}-ish"}
+          - run: test ! -s "$GITHUB_ENV" && test ! -s "$GITHUB_OUTPUT" && echo "$COLOUR"
+        outputs:
+          text: ${{ steps.one.outputs.text }}
+        """
+    )
+    lines = outcome.log.splitlines()
+    assert "from-tool" in lines and "blue-ish blue-ish" in lines and "blue" in lines
+    assert outcome.result.outputs == {"text": "first\nsecond"}
+    assert outcome.result.summary == "# Done\n"
+
+
+def test_the_environment_is_layered_as_on_github(house: Any) -> None:
+    outcome = house.run(
+        """
+        env: {A: job, B: job, C: job}
+        steps:
+          - run: |
+              echo "B=file" >> $GITHUB_ENV
+              echo "GITHUB_SHA=forged" >> $GITHUB_ENV
+          - env: {C: step, RUNNER_OS: forged}
+            run: echo "$A $B $C $GITHUB_SHA $RUNNER_OS $CI"
+          - run: echo "$A $B $C"
+        """
+    )
+    assert f"job file step {'0' * 40} Linux true" in outcome.log.splitlines()
+    assert "job file job" in outcome.log.splitlines()
+
+
+def test_defaults_shells_and_working_directories(house: Any) -> None:
+    outcome = house.run(
+        """
+        defaults: {run: {shell: bash, working-directory: sub}}
+        steps:
+          - run: mkdir sub
+            working-directory: .
+          - run: pwd; set -o | grep pipefail
+          - shell: python
+            run: print("python", 6 * 7)
+          - shell: sh
+            run: echo "sh $0"
+          - shell: bash -x {0}
+            run: echo custom
+          - working-directory: nowhere
+            run: echo never
+        """
+    )
+    assert "pipefail       \ton" in outcome.log
+    assert "python 42" in outcome.log and "+ echo custom" in outcome.log
+    assert outcome.result.conclusion == "failure"
+    assert "no such folder" in outcome.step("Run echo never").error
+
+
+def test_a_step_that_takes_too_long_ends_as_timed_out(house: Any) -> None:
+    outcome = house.run("""- {run: sleep 60, id: slow, timeout-minutes: "${{ fromJSON('0.005') }}"}""")
+    assert outcome.step("slow").outcome == "timed_out"
+    assert "has timed out after" in outcome.step("slow").error
+    assert outcome.result.conclusion == "failure"
+
+
+def test_a_job_that_takes_too_long_still_runs_its_always_steps(house: Any) -> None:
+    outcome = house.run(
+        """
+        - {run: sleep 60, id: slow}
+        - {if: always(), run: echo cleaned, id: cleanup}
+        - {run: echo never, id: never}
+        """,
+        timeout_s=0.5,
+    )
+    assert outcome.result.conclusion == "timed_out"
+    assert outcome.step("slow").outcome == "cancelled"
+    assert outcome.step("cleanup").outcome == "success"
+    assert outcome.step("never").outcome == "skipped"
+
+
+def test_cancelling_ends_the_step_and_runs_what_wants_to_run(house: Any, make_recorder: Any) -> None:
+    cancellation = Cancellation()
+    recorder = make_recorder(
+        lambda text: cancellation.cancel(source="user", reason="Ctrl-C") if text == "ready" else None
+    )
+    outcome = house.run(
+        """
+        - {run: "echo ready; sleep 60", id: slow}
+        - {if: cancelled(), run: 'echo "status ${{ job.status }}"', id: told}
+        - {if: failure(), run: echo no, id: failure}
+        """,
+        cancellation=cancellation,
+        recorder=recorder,
+    )
+    assert outcome.result.conclusion == "cancelled"
+    assert outcome.result.reason == "Ctrl-C"
+    assert outcome.step("slow").outcome == "cancelled"
+    assert "status cancelled" in outcome.log
+    assert outcome.step("failure").outcome == "skipped"
+
+
+def test_a_condition_that_is_wrong_fails_its_step_with_a_position(house: Any) -> None:
+    outcome = house.run("""- {run: echo x, id: a, if: "fromJSON('x')"}""")
+    assert outcome.step("a").outcome == "failure"
+    assert "ci.yml:6:34: if:" in outcome.step("a").error
+
+
+def test_outputs_that_hold_a_secret_are_dropped_with_a_warning(house: Any) -> None:
+    house.secrets[""] = {"TOKEN": "hunter2-hunter2"}
+    outcome = house.run(
+        """
+        steps:
+          - id: a
+            env: {TOKEN: "${{ secrets.TOKEN }}"}
+            run: |
+              echo "leak=x-$TOKEN-y" >> $GITHUB_OUTPUT
+              echo "fine=ok" >> $GITHUB_OUTPUT
+              echo "token is $TOKEN"
+        outputs:
+          leak: ${{ steps.a.outputs.leak }}
+          fine: ${{ steps.a.outputs.fine }}
+        """
+    )
+    assert outcome.result.outputs == {"fine": "ok"}
+    assert any("may contain secret" in a.message for a in outcome.result.annotations)
+    assert "hunter2" not in outcome.log and "token is ***" in outcome.log
+
+
+def test_the_environment_url_is_evaluated_after_the_steps(house: Any) -> None:
+    outcome = house.run(
+        """
+        environment: {name: staging, url: "https://${{ steps.a.outputs.host }}/"}
+        steps:
+          - id: a
+            run: echo host=example.test >> $GITHUB_OUTPUT
+        """,
+        environment="staging",
+    )
+    assert outcome.result.environment_url == "https://example.test/"
+
+
+def test_the_event_file_and_documented_variables_are_there(house: Any) -> None:
+    outcome = house.run(
+        """
+        - id: me
+          run: |
+            grep -q '"message": *"hello"' $GITHUB_EVENT_PATH && echo event
+            echo "$GITHUB_ACTION $GITHUB_JOB $GITHUB_REPOSITORY $GITHUB_REF_NAME $GITHUB_RUN_ID"
+            echo "$RUNNER_OS $RUNNER_NAME $RUNNER_ENVIRONMENT"
+            echo "$AKASHIC_RUN_ID $AKASHIC_JOB $AKASHIC_ATTEMPT"
+            test -d "$RUNNER_TEMP" && test -d "$GITHUB_WORKSPACE" && test -d "$RUNNER_TOOL_CACHE" && echo folders
+            echo "token=[$GITHUB_TOKEN]"
+        """
+    )
+    lines = outcome.log.splitlines()
+    assert {
+        "event",
+        "folders",
+        "me build octo/app main 7",
+        "Linux akashic self-hosted",
+        "run build 1",
+    } <= set(lines)
+    assert "token=[]" in lines
+
+
+def test_steps_get_no_secret_in_a_run_from_a_fork(house: Any) -> None:
+    outcome = house.run('- run: echo "[${{ secrets.TOKEN }}] [${{ github.token }}]"', trust="fork")
+    assert "[] []" in outcome.log.splitlines()
+
+
+def test_what_a_container_asks_for_is_refused_by_name_on_the_host(house: Any) -> None:
+    outcome = house.run("container: node:20\nsteps:\n  - run: echo x")
+    assert outcome.result.conclusion == "failure"
+    assert "container" in outcome.result.reason and outcome.names == ["Set up job"]
+
+
+def test_hash_files_sees_the_workspace(house: Any) -> None:
+    outcome = house.run(
+        """
+        - run: mkdir -p a/b && printf x > a/b/lock.txt && printf y > a/other
+        - run: echo "[${{ hashFiles('**/lock.txt') }}] [${{ hashFiles('none/*') }}]"
+        """
+    )
+    once = hashlib.sha256(hashlib.sha256(b"x").digest()).hexdigest()
+    assert f"[{once}] []" in outcome.log.splitlines()

@@ -51,7 +51,9 @@ class BackgroundSteps:
             shown = f"Wait for {', '.join(names)}"
             self._control(step, shown, lambda call: self._wait(call, self._named(names, step.position)))
         elif step.wait_all:
-            self._control(step, "Wait for all background steps", lambda call: self._wait(call, list(self._running)))
+            self._control(
+                step, "Wait for all background steps", lambda call: self._wait(call, list(self._running))
+            )
         elif step.cancel is not None:
             name = step.cancel
             self._control(step, f"Cancel {name}", lambda call: self._cancel(call, name))
@@ -65,7 +67,9 @@ class BackgroundSteps:
         """GitHub waits for everything before the post steps; nothing is shown when nothing runs."""
         if self._running:
             step = Step(index=-1, position=Position(self._state.request.workflow_path), wait_all=True)
-            self._control(step, "Wait for all background steps", lambda call: self._wait(call, list(self._running)))
+            self._control(
+                step, "Wait for all background steps", lambda call: self._wait(call, list(self._running))
+            )
 
     def _start(self, step: Step) -> _Background:
         entry = _Background(step, self._state.next_number())
@@ -143,7 +147,9 @@ class BackgroundSteps:
     def _cancel(self, call: Call, name: str) -> Conclusion:
         for entry in self._running:
             if entry.step.id == name:
-                entry.cancellation.cancel(source=CANCEL_STEP_SOURCE, reason=f"cancelled by step {call.number}")
+                entry.cancellation.cancel(
+                    source=CANCEL_STEP_SOURCE, reason=f"cancelled by step {call.number}"
+                )
                 assert entry.thread is not None
                 entry.thread.join()
                 self._wait(call, [entry])

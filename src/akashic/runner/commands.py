@@ -34,8 +34,23 @@ DEPRECATED = (
 BLOCKED_VARIABLES = frozenset({"NODE_OPTIONS"})
 
 _NAMES = frozenset(
-    "set-env add-path set-output save-state add-mask add-matcher remove-matcher debug notice warning error group "
-    "endgroup echo stop-commands".split()
+    [
+        "set-env",
+        "add-path",
+        "set-output",
+        "save-state",
+        "add-mask",
+        "add-matcher",
+        "remove-matcher",
+        "debug",
+        "notice",
+        "warning",
+        "error",
+        "group",
+        "endgroup",
+        "echo",
+        "stop-commands",
+    ]
 )
 
 
@@ -88,7 +103,11 @@ def _unescape_property(text: str) -> str:
     if "%" not in text:
         return text
     return (
-        text.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",").replace("%25", "%")
+        text.replace("%0D", "\r")
+        .replace("%0A", "\n")
+        .replace("%3A", ":")
+        .replace("%2C", ",")
+        .replace("%25", "%")
     )
 
 
@@ -96,7 +115,11 @@ def _unescape_bracket(text: str) -> str:
     if "%" not in text:
         return text
     return (
-        text.replace("%3B", ";").replace("%0D", "\r").replace("%0A", "\n").replace("%5D", "]").replace("%25", "%")
+        text.replace("%3B", ";")
+        .replace("%0D", "\r")
+        .replace("%0A", "\n")
+        .replace("%5D", "]")
+        .replace("%25", "%")
     )
 
 
@@ -169,7 +192,16 @@ class Commands:
         if command.name == "stop-commands":
             self._stop(command, line)
             return True
-        if self._echo and command.name not in ("add-mask", "debug", "notice", "warning", "error", "group", "endgroup", "echo"):
+        if self._echo and command.name not in (
+            "add-mask",
+            "debug",
+            "notice",
+            "warning",
+            "error",
+            "group",
+            "endgroup",
+            "echo",
+        ):
             self._write(line)
         try:
             self._execute(command)
@@ -247,7 +279,9 @@ class Commands:
     def _set_echo(self, data: str) -> None:
         value = data.strip().lower()
         if value not in ("on", "off"):
-            raise CommandError(f"Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: '{value}'.")
+            raise CommandError(
+                f"Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: '{value}'."
+            )
         self._echo = value == "on"
 
     def _deprecated(self, command: Command) -> None:

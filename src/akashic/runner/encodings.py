@@ -82,7 +82,7 @@ def _shell(value: bytes) -> Iterator[bytes]:
     yield value.replace(b"'", b"'\\''")
     yield value.replace(b"'", b"'\"'\"'")
     yield value.replace(b"'", b"''")
-    yield _backslashed(value, b"\\\"$`")
+    yield _backslashed(value, b'\\"$`')
     yield _backslashed(value, b"\\'")
     yield _backslashed(value, bytes(b for b in range(128) if b not in _SHELL_SAFE))
 

@@ -71,7 +71,9 @@ class FileSlots:
     def _open_folder(self) -> None:
         assert self._host_folder is not None
         os.makedirs(self._host_folder, mode=0o777, exist_ok=True)  # noqa: PTH103 - a plain string path
-        self._descriptor = os.open(self._host_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._descriptor = os.open(
+            self._host_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
 
     def _create(self, path: str) -> None:
         if self._descriptor < 0:

@@ -73,7 +73,11 @@ class _Attempt:
         writer = self._parts.logs.writer(request.run_id, request.key, request.attempt)
         log = JobLog(writer, self._reporter, self._parts.clock)
         forget = self._outer.on_cancel(self._pass_on)
-        timer = threading.Timer(request.timeout_s, self._time_out) if request.timeout_s < threading.TIMEOUT_MAX else None
+        timer = (
+            threading.Timer(request.timeout_s, self._time_out)
+            if request.timeout_s < threading.TIMEOUT_MAX
+            else None
+        )
         if timer is not None:
             timer.daemon = True
             timer.start()
@@ -110,7 +114,10 @@ class _Attempt:
                 sandbox = self._open(contexts, env)
                 state = self._state(sandbox, log, contexts, env)
                 state.actions = actions
-                for line in (*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)):
+                for line in (
+                    *sandbox.notes,
+                    *(note for info in sandbox.services.values() for note in info.notes),
+                ):
                     set_up.say(line)
             except AkashicError as error:
                 return self._not_started(set_up, error)
@@ -251,7 +258,9 @@ class _Attempt:
     def _service_logs(self, state: JobState, end: _PseudoStep) -> None:
         for name in state.sandbox.services:
             output = state.sandbox.service_logs(name)[-SERVICE_LOG_BYTES_MAX:]
-            end.say(f"##[group]Service {name}: log\n{output.decode('utf-8', 'replace').rstrip()}\n##[endgroup]")
+            end.say(
+                f"##[group]Service {name}: log\n{output.decode('utf-8', 'replace').rstrip()}\n##[endgroup]"
+            )
 
     def _environment_url(self, state: JobState) -> str:
         environment = self._request.job.environment
@@ -270,7 +279,7 @@ class _Attempt:
 
 
 class _PseudoStep:
-    """"Set up job" and "Complete job": the runner's own work, shown as steps."""
+    """ "Set up job" and "Complete job": the runner's own work, shown as steps."""
 
     def __init__(
         self,

@@ -73,6 +73,15 @@ class Masker:
             return 0
         return max(len(prefix) for prefix in prefixes if data.endswith(prefix))
 
+    def line_cut(self, data: bytes, cut: int) -> int:
+        """The last line start at or before `cut` that no secret in `data` runs across."""
+        hits = self._present(data)
+        cut = data.rfind(b"\n", 0, cut) + 1
+        for begin, end in reversed(_spans(data, hits) if hits else []):
+            if begin < cut < end:
+                cut = data.rfind(b"\n", 0, begin) + 1
+        return cut
+
     def pending(self, data: bytes) -> int:
         """How many bytes at the end of `data` could be the beginning of any secret."""
         tail = data[-(self._bytes_max - 1) :] if self._bytes_max > 1 else b""
@@ -102,24 +111,33 @@ class Masker:
         return hits
 
 
-def _replace(data: bytes, needles: list[bytes]) -> bytes:
-    """Replace all occurrences, overlapping and adjacent ones by one mask."""
-    spans: list[tuple[int, int]] = []
+def _spans(data: bytes, needles: list[bytes]) -> list[tuple[int, int]]:
+    """Where the needles stand, in order; overlapping and adjacent places are one."""
+    found: list[tuple[int, int]] = []
     for needle in needles:
         at = data.find(needle)
         while at >= 0:
-            spans.append((at, at + len(needle)))
+            found.append((at, at + len(needle)))
             at = data.find(needle, at + 1)
-    spans.sort()
+    found.sort()
+    merged = [found[0]]
+    for begin, end in found:
+        start, last = merged[-1]
+        if begin <= last:
+            if end > last:
+                merged[-1] = (start, end)
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _replace(data: bytes, needles: list[bytes]) -> bytes:
     pieces: list[bytes] = []
     done = 0
-    start, end = spans[0]
-    for begin, finish in [*spans[1:], (len(data) + 1, len(data) + 1)]:
-        if begin <= end:
-            end = max(end, finish)
-            continue
-        pieces.append(data[done:start])
-        pieces.append(b"\n".join([MASK] * (data.count(b"\n", start, end) + 1)))
-        done, start, end = end, begin, finish
+    for begin, end in _spans(data, needles):
+        pieces.append(data[done:begin])
+        lines = data.count(b"\n", begin, end)
+        pieces.append(b"\n".join([MASK] * (lines + 1)) if lines else MASK)
+        done = end
     pieces.append(data[done:])
     return b"".join(pieces)

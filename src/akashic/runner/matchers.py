@@ -54,7 +54,11 @@ class _Matcher:
             found = pattern.regexp.search(line)
         if found is None:
             return None
-        captured = {name: found[number] or "" for name, number in pattern.groups.items() if number <= len(found.groups())}
+        captured = {
+            name: found[number] or ""
+            for name, number in pattern.groups.items()
+            if number <= len(found.groups())
+        }
         last = self._at == len(self._patterns) - 1
         if not last:
             self._seen = {**self._seen, **captured}
@@ -81,12 +85,23 @@ class Matchers:
             config = json.loads(content.decode("utf-8-sig"))
             entries = config["problemMatcher"]
             fresh = [_matcher(entry) for entry in entries]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, re.error, OverflowError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            re.error,
+            OverflowError,
+        ) as error:
             raise MatcherError(f"Problem matcher file is not valid: {error}") from error
         if len(self._matchers) + len(fresh) > MATCHERS_MAX:
             raise MatcherError(f"A job may use {MATCHERS_MAX} problem matchers at most.")
         for matcher in fresh:
-            self._matchers = {matcher.owner: matcher, **{k: v for k, v in self._matchers.items() if k != matcher.owner}}
+            self._matchers = {
+                matcher.owner: matcher,
+                **{k: v for k, v in self._matchers.items() if k != matcher.owner},
+            }
 
     def remove(self, owner: str) -> None:
         """Forget an owner's matcher; unknown owners are fine."""

@@ -40,8 +40,8 @@ class LineWriter:
             self._held = b""
         pending = self._masker.pending_lines(lines)
         if pending:
-            # Keep whole lines only: the secret may begin in the middle of one.
-            at = lines.rfind(b"\n", 0, len(lines) - pending) + 1
+            # Keep whole lines: the secret may begin in the middle of one, or another may run across the cut.
+            at = self._masker.line_cut(lines, len(lines) - pending)
             self._held, lines = lines[at:], lines[:at]
             if not lines:
                 return
@@ -69,6 +69,8 @@ class StepOutput:
 
     def feed(self, chunk: bytes) -> None:
         """Take a chunk as the process wrote it."""
+        if not chunk:
+            return
         with self._lock:
             newline = chunk.rfind(b"\n")
             if newline < 0:

@@ -29,7 +29,9 @@ def job_outputs(state: JobState, warn: Callable[[str], None]) -> dict[str, str]:
             continue
         size += len(value.encode("utf-8", "replace"))
         if size > OUTPUTS_BYTES_MAX:
-            warn(f"Skip output '{name}': the outputs of a job must not exceed {OUTPUTS_BYTES_MAX // 1024} KiB.")
+            warn(
+                f"Skip output '{name}': the outputs of a job must not exceed {OUTPUTS_BYTES_MAX // 1024} KiB."
+            )
             continue
         outputs[name] = value
     return outputs

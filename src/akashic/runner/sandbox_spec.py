@@ -69,7 +69,9 @@ def _services(request: JobRequest, scope: Scope) -> tuple[ServiceSpec, ...]:
     specs: list[ServiceSpec] = []
     for name, service in _mapping(value, "services", template.position).items():
         where = f"services.{name}"
-        fields = {"image": service} if isinstance(service, str) else _mapping(service, where, template.position)
+        fields = (
+            {"image": service} if isinstance(service, str) else _mapping(service, where, template.position)
+        )
         image = to_string(fields.get("image"))
         if not image:
             continue

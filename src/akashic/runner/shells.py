@@ -51,7 +51,9 @@ _BUILT_IN = {
     ),
     "sh": Shell(("sh", "-e", "{0}"), ".sh", "/usr/bin/sh -e {0}"),
     "python": Shell(("python", "{0}"), ".py", "/usr/bin/python {0}"),
-    "pwsh": Shell(("pwsh", "-command", ". '{0}'"), ".ps1", "/usr/bin/pwsh -command \". '{0}'\"", powershell=True),
+    "pwsh": Shell(
+        ("pwsh", "-command", ". '{0}'"), ".ps1", "/usr/bin/pwsh -command \". '{0}'\"", powershell=True
+    ),
 }
 _WINDOWS_ONLY = ("cmd", "powershell")
 

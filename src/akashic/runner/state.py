@@ -20,7 +20,6 @@ from akashic.runner.parts import RunnerParts
 from akashic.workflow.expressions import Scope, Status
 from akashic.workflow.model import Step
 
-
 ANNOTATIONS_MAX = 50
 """GitHub keeps 50 annotations of a job."""
 SUMMARY_BYTES_MAX = 20 * 1024 * 1024
@@ -132,7 +131,9 @@ class JobState:
                 success=not frame.failed and not ended, failure=frame.failed, cancelled=cancelled or ended
             )
         return Status(
-            success=not self.failed and not cancelled, failure=self.failed and not cancelled, cancelled=cancelled
+            success=not self.failed and not cancelled,
+            failure=self.failed and not cancelled,
+            cancelled=cancelled,
         )
 
     def scope(self, frame: Frame, env: Mapping[str, str], *, with_status: bool = False) -> Scope:

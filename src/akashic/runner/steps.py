@@ -26,6 +26,7 @@ CANCELLED_STEPS_TIMEOUT_S = 300.0
 """GitHub gives the steps that still run after a cancellation five minutes."""
 STEP_MINUTES_MAX = 360.0
 
+
 def shown_result(conclusion: Conclusion) -> str:
     """A conclusion as contexts show it."""
     if conclusion in ("timed_out", "interrupted"):

@@ -124,7 +124,9 @@ class BuiltinContext:
                 self._call.say(f"##[debug]{message}")
             return
         self._call.say(f"##[{level}]{message}")
-        annotation = Annotation(level=level, message=message, title=title, file=file, line=line, column=column)
+        annotation = Annotation(
+            level=level, message=message, title=title, file=file, line=line, column=column
+        )
         self._call.effects.annotate(annotation, mask=self._call.state.masker.mask_text)
 
     def summary(self, markdown: str) -> None:
@@ -151,7 +153,9 @@ class BuiltinContext:
         else:
             # The runner's own helper, not the user's program: nothing may load itself into it.
             variables = without_loader_variables(variables)
-        output = StepOutput(LineWriter(state.masker, state.log.sink(call.number)), state.masker, state.matchers)
+        output = StepOutput(
+            LineWriter(state.masker, state.log.sink(call.number)), state.masker, state.matchers
+        )
         if commands:
             output.commands, output.effects = make_commands(call, output), call.effects
         kept: list[bytes] = []

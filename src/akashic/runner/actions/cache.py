@@ -24,7 +24,7 @@ _GIT_OPTIONS = (
 )  # fmt: skip
 
 
-class FetchFailed(AkashicError):
+class FetchError(AkashicError):
     """An action could not be fetched."""
 
 
@@ -58,10 +58,12 @@ class ActionCache:
         return place if place.is_dir() else None
 
     def ask_commit(self, use: RepositoryUse) -> str:
-        """The commit that the ref has at the server now. Raises FetchFailed."""
+        """The commit that the ref has at the server now. Raises FetchError."""
         if is_commit(use.ref):
             return use.ref.lower()
-        listing = self._git(use, "ls-remote", self._url(use), use.ref, f"{use.ref}^{{}}", timeout_s=ASK_TIMEOUT_S)
+        listing = self._git(
+            use, "ls-remote", self._url(use), use.ref, f"{use.ref}^{{}}", timeout_s=ASK_TIMEOUT_S
+        )
         found: dict[str, str] = {}
         for line in listing.splitlines():
             commit, _, name = line.partition("\t")
@@ -69,10 +71,10 @@ class ActionCache:
         for name in (f"refs/tags/{use.ref}^{{}}", f"refs/tags/{use.ref}", f"refs/heads/{use.ref}"):
             if name in found:
                 return found[name]
-        raise FetchFailed(f"{use}: {self._url(use)} has no branch or tag '{use.ref}'")
+        raise FetchError(f"{use}: {self._url(use)} has no branch or tag '{use.ref}'")
 
     def fetch(self, use: RepositoryUse, commit: str = "") -> str:
-        """Fetch the ref, or exactly this commit of it; the commit. Raises FetchFailed."""
+        """Fetch the ref, or exactly this commit of it; the commit. Raises FetchError."""
         place = self._place(use)
         place.mkdir(parents=True, exist_ok=True)
         part = place / f".fetch-{os.getpid()}-{os.urandom(4).hex()}"
@@ -83,11 +85,19 @@ class ActionCache:
             where = (f"--git-dir={repository}",)
             wanted = commit or use.ref
             self._git(
-                use, *where, "fetch", "-q", "--depth=1", "--no-tags", "--no-recurse-submodules", self._url(use), wanted
+                use,
+                *where,
+                "fetch",
+                "-q",
+                "--depth=1",
+                "--no-tags",
+                "--no-recurse-submodules",
+                self._url(use),
+                wanted,
             )
             got = self._git(use, *where, "rev-parse", "FETCH_HEAD^{commit}").strip()
             if commit and got != commit:
-                raise FetchFailed(f"{use}: asked for {commit}, got {got}")
+                raise FetchError(f"{use}: asked for {commit}, got {got}")
             self._git(use, *where, f"--work-tree={files}", "checkout", "-q", "-f", got, "--", ".")
             target = place / got
             if not target.exists():
@@ -97,7 +107,7 @@ class ActionCache:
                     if not target.exists():
                         raise
         except OSError as error:
-            raise FetchFailed(f"{use}: cannot be kept in {place}: {error.strerror}") from error
+            raise FetchError(f"{use}: cannot be kept in {place}: {error.strerror}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
         if not commit and not is_commit(use.ref):
@@ -132,14 +142,14 @@ class ActionCache:
                 timeout=timeout_s,
             )
         except FileNotFoundError as error:
-            raise FetchFailed(f"{use}: git is needed to fetch actions, and it is not on PATH") from error
+            raise FetchError(f"{use}: git is needed to fetch actions, and it is not on PATH") from error
         except subprocess.TimeoutExpired as error:
-            raise FetchFailed(
+            raise FetchError(
                 f"{use}: {self._url(use)} did not answer within {timeout_s} s", hint=_OFFLINE_HINT
             ) from error
         if done.returncode != 0:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise FetchFailed(
+            raise FetchError(
                 f"{use}: cannot be fetched from {self._url(use)}: {lines[-1] if lines else 'git failed'}",
                 hint=_OFFLINE_HINT,
             )

@@ -1,7 +1,7 @@
 """Composite actions: steps of their own, in a frame of their own.
 
-Source: GitHub's "Metadata syntax" (`runs` for composite actions): inputs shadow the job's, variables that a step
-sets for itself end with it, outputs are evaluated after the last step.
+Source: GitHub's "Metadata syntax" (`runs` for composite actions): inputs shadow the job's, variables that a
+step sets for itself end with it, outputs are evaluated after the last step.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ def run_composite(call: Call, action: ResolvedAction, given: Mapping[str, str]) 
     assert metadata is not None
     frame = composite_frame(call, action, given)
     error = ""
-    for step in metadata.steps:
+    for step in metadata.runs.steps:
         ended = call.runner.run_embedded(step, frame=frame, number=call.number)
         call.effects.annotations.extend(ended.effects.annotations)
         call.effects.summary += ended.effects.summary
         if ended.conclusion not in ("success", "skipped"):
             error = error or ended.error
     scope = call.state.scope(frame, frame.env)
-    for name, template in metadata.outputs:
+    for name, output in metadata.outputs.items():
+        if output.value is None:
+            continue
+        template = output.value
         call.effects.outputs[name] = to_string(interpolate(template.value, scope, template.position))
     call.error = error
     if call.cancellation.is_set():

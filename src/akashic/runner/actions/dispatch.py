@@ -32,9 +32,9 @@ def run_action(call: Call) -> Conclusion:
     if action.builtin is not None:
         return run_builtin(call, action.builtin, given)
     assert action.metadata is not None
-    if action.metadata.kind == "composite":
+    if action.metadata.runs.using == "composite":
         return run_composite(call, action, given)
-    if action.metadata.kind == "node":
+    if action.metadata.runs.using != "docker":
         return run_javascript(call, action, given)
     raise AkashicError(
         f"uses: '{call.step.uses}' runs in a container, which the executor 'host' cannot do",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from akashic.errors import AkashicError
-from akashic.runner.actions.metadata import ActionMetadata
 from akashic.runner.calls import Call
+from akashic.workflow.action import ActionMetadata
 from akashic.workflow.expressions import interpolate
 from akashic.workflow.expressions.coercion import to_string
 
@@ -19,18 +19,18 @@ _ALWAYS_KNOWN = frozenset({"entrypoint", "args"})
 def action_inputs(call: Call, metadata: ActionMetadata, given: Mapping[str, str]) -> dict[str, str]:
     """Every declared input and every given one, by its lower-case name."""
     lowered = {name.lower(): value for name, value in given.items()}
-    declared = {spec.name.lower(): spec for spec in metadata.inputs}
+    declared = {spec.name.lower(): spec for spec in metadata.inputs.values()}
     unknown = [name for name in given if name.lower() not in declared and name.lower() not in _ALWAYS_KNOWN]
     if unknown:
         names = ", ".join(f"'{name}'" for name in unknown)
-        valid = ", ".join(f"'{spec.name}'" for spec in metadata.inputs)
+        valid = ", ".join(f"'{spec.name}'" for spec in metadata.inputs.values())
         call.commands.warning(f"Unexpected input(s) {names}, valid inputs are [{valid}]")
     values: dict[str, str] = {}
     for name, spec in declared.items():
         if name in lowered:
-            if spec.deprecated:
+            if spec.deprecation_message:
                 call.commands.warning(
-                    f"Input '{spec.name}' has been deprecated with message: {spec.deprecated}"
+                    f"Input '{spec.name}' has been deprecated with message: {spec.deprecation_message}"
                 )
         elif spec.default is not None:
             values[name] = to_string(interpolate(spec.default.value, call.scope, spec.default.position))

@@ -1,6 +1,7 @@
 """JavaScript actions: Node.js runs `pre`, `main` and `post`; inputs and saved state come as variables.
 
-Source: GitHub's "Metadata syntax" (`runs` for JavaScript actions) and "Workflow commands" (`save-state`: STATE_*).
+Source: GitHub's "Metadata syntax" (`runs` for JavaScript actions) and "Workflow commands" (`save-state`:
+STATE_*).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from akashic.runner.actions.placing import action_path
 from akashic.runner.actions.resolve import ResolvedAction
 from akashic.runner.calls import Body, Call
 from akashic.runner.state import Frame, JobState, LaterStep
-from akashic.workflow.model import Step
+from akashic.workflow.expressions.coercion import to_string
+from akashic.workflow.model import Step, Template
 
 TOOL = "node"
 
@@ -26,12 +28,15 @@ def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str])
     """Run the main part, and leave the post part for the end of the job. Raises AkashicError."""
     metadata = action.metadata
     assert metadata is not None
+    runs = metadata.runs
     inputs = action_inputs(call, metadata, given)
-    if metadata.post:
-        body = _part(action, metadata.post, inputs, _saved(call.state, call.frame, call.step))
+    if runs.post:
+        body = _part(action, runs.post, inputs, _saved(call.state, call.frame, call.step))
         with call.state.lock:
-            call.state.posts.append(LaterStep(call.step, _title(call.step, call.name), metadata.post_if, call.frame, body))
-    return _run(call, action, metadata.main, inputs, _saved(call.state, call.frame, call.step))
+            call.state.posts.append(
+                LaterStep(call.step, _title(call.step, call.name), _condition(runs.post_if), call.frame, body)
+            )
+    return _run(call, action, runs.main, inputs, _saved(call.state, call.frame, call.step))
 
 
 def _saved(state: JobState, frame: Frame, step: Step) -> dict[str, str]:
@@ -44,10 +49,16 @@ def pre_steps(state: JobState) -> Iterator[LaterStep]:
     """The pre parts of the job's own steps, in order."""
     for step in _flat(state.request.job.steps):
         action = state.actions.get(step.uses or "")
-        if action is None or action.metadata is None or not action.metadata.pre:
+        if action is None or action.metadata is None or not action.metadata.runs.pre:
             continue
-        body = _part(action, action.metadata.pre, None, _saved(state, state.frame, step))
-        yield LaterStep(step, _title(step, f"Run {step.uses}"), action.metadata.pre_if, state.frame, body)
+        body = _part(action, action.metadata.runs.pre, None, _saved(state, state.frame, step))
+        yield LaterStep(
+            step, _title(step, f"Run {step.uses}"), _condition(action.metadata.runs.pre_if), state.frame, body
+        )
+
+
+def _condition(template: Template | None) -> str:
+    return "always()" if template is None else to_string(template.value)
 
 
 def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:
@@ -61,7 +72,9 @@ def _title(step: Step, name: str) -> str:
     return name if step.name is not None else name.removeprefix("Run ") if name.startswith("Run ") else name
 
 
-def _part(action: ResolvedAction, script: str, inputs: Mapping[str, str] | None, saved: dict[str, str]) -> Body:
+def _part(
+    action: ResolvedAction, script: str, inputs: Mapping[str, str] | None, saved: dict[str, str]
+) -> Body:
     """The body of a pre or post step. A pre part's inputs are evaluated when it runs."""
 
     def body(call: Call) -> Conclusion:
@@ -88,7 +101,7 @@ def _run(
         "action_ref": action.ref,
     }
     variables = input_variables(inputs) | {f"STATE_{name}": value for name, value in saved.items()}
-    node = find_node(call.state, action.metadata.using)
+    node = find_node(call.state, action.metadata.runs.using)
     status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
     saved.update(call.effects.state)
     return call.conclude(status)

@@ -19,7 +19,7 @@ LOCK_PATH = ".github/akashic.lock"
 _VERSION = 1
 
 
-class ActionMoved(AkashicError):
+class ActionMovedError(AkashicError):
     """A tag or branch points to another commit than the one that was locked."""
 
 
@@ -69,10 +69,10 @@ class LockFile:
         return commit
 
     def check(self, use: RepositoryUse, commit: str) -> None:
-        """Refuse a commit that is not the locked one. Raises ActionMoved."""
+        """Refuse a commit that is not the locked one. Raises ActionMovedError."""
         locked = self.commit(use)
         if locked != commit:
-            raise ActionMoved(
+            raise ActionMovedError(
                 f"{use}: '{use.ref}' points to {commit[:12]} now, and {self.path.name} pins it to {locked[:12]}",
                 hint="Somebody moved the tag. Compare the two commits; if the change is right: akashic lock --update",
             )

@@ -1,7 +1,7 @@
 """Before the first step: every action that the job names is found, and those that have a pre part run it.
 
-Source: GitHub's "Metadata syntax" (`runs.pre`) and its runner (actions are downloaded in "Set up job", with what
-composite actions use; a local action is found when its step runs, and has no pre part).
+Source: GitHub's "Metadata syntax" (`runs.pre`) and its runner (actions are downloaded in "Set up job", with
+what composite actions use; a local action is found when its step runs, and has no pre part).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _find(
         at = f" (SHA:{action.commit})" if action.commit else ""
         say(f"Action '{uses}': {action.origin}{at}")
         if action.metadata is not None:
-            _find(resolver, action.metadata.steps, say, found, depth + 1)
+            _find(resolver, action.metadata.runs.steps, say, found, depth + 1)
 
 
 def _uses(steps: Iterable[Step]) -> Iterator[str]:

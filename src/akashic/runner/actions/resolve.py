@@ -14,8 +14,8 @@ from akashic.actions.registry import find
 from akashic.errors import AkashicError, UsageError
 from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LockFile
-from akashic.runner.actions.metadata import ActionMetadata, parse_action
 from akashic.runner.actions.uses import ImageUse, LocalUse, RepositoryUse, parse_uses
+from akashic.workflow.action import ActionMetadata, parse_action
 
 METADATA_NAMES = ("action.yml", "action.yaml")
 METADATA_BYTES_MAX = 1024 * 1024
@@ -23,8 +23,9 @@ METADATA_BYTES_MAX = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedAction:
-    """An action that is here. Either `builtin` is set, or `metadata` and `folder` (the action's own folder on
-    this machine) are. `repository_folder` is the whole repository's copy; `origin` says where it came from."""
+    """An action that is here: either `builtin` is set, or `metadata` and `folder` (the action's own folder
+    on this machine) are. `repository_folder` is the whole repository's copy; `origin` says where it came
+    from."""
 
     uses: str
     name: str
@@ -41,8 +42,8 @@ class ResolvedAction:
 class ActionResolver:
     """Finds actions. Thread-safe.
 
-    `overrides` maps `owner/repo@ref` or `owner/repo` to a folder of the user's; `lock` is the repository's lock
-    file; `offline` never asks a server.
+    `overrides` maps `owner/repo@ref` or `owner/repo` to a folder of the user's; `lock` is the repository's
+    lock file; `offline` never asks a server.
     """
 
     def __init__(
@@ -76,14 +77,16 @@ class ActionResolver:
         if self._builtins:
             builtin = find(use.name, use.ref)
             if builtin is not None:
-                return ResolvedAction(uses=uses, name=use.name, ref=use.ref, origin="built in", builtin=builtin)
+                return ResolvedAction(
+                    uses=uses, name=use.name, ref=use.ref, origin="built in", builtin=builtin
+                )
         commit, origin = self._obtain(use)
         folder = self._cache.folder(use, commit)
         assert folder is not None, use
         return self._load(use, folder, origin=origin, commit=commit)
 
     def pin(self, use: RepositoryUse) -> str:
-        """The commit that the ref has at the server now, fetched. Raises FetchFailed."""
+        """The commit that the ref has at the server now, fetched. Raises FetchError."""
         commit = self._cache.ask_commit(use)
         if self._cache.folder(use, commit) is None:
             self._cache.fetch(use, commit)

@@ -1,0 +1,95 @@
+"""Finds every action that a repository's workflows use, and pins it with all that it uses itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from akashic.actions.registry import find
+from akashic.errors import AkashicError
+from akashic.runner.actions.cache import ActionCache
+from akashic.runner.actions.prepare import DEPTH_MAX
+from akashic.runner.actions.resolve import METADATA_NAMES, read_metadata
+from akashic.runner.actions.uses import RepositoryUse, is_commit, parse_uses
+from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load
+
+_MARK = ".github/workflows/"
+
+
+class Locker:
+    """Collects pins; `pins` holds what was locked before and what is locked now: only what is used.
+
+    Built-in actions are no foreign code and are not pinned. `update` asks the server for every ref again.
+    """
+
+    def __init__(self, cache: ActionCache, known: dict[str, str], *, update: bool) -> None:
+        self._cache = cache
+        self._known = known
+        self._update = update
+        self._done: set[str] = set()
+        self.pins: dict[str, str] = {}
+
+    def add(self, uses: str, depth: int = 0) -> None:
+        """Pin the action of a `uses:` value, and what it uses. Raises AkashicError."""
+        if depth > DEPTH_MAX:
+            raise AkashicError(f"{uses}: actions use each other more than {DEPTH_MAX} deep")
+        use = parse_uses(uses)
+        if not isinstance(use, RepositoryUse) or str(use) in self._done:
+            return
+        self._done.add(str(use))
+        if not use.path.startswith(_MARK) and find(use.name, use.ref) is not None:
+            return
+        commit = self._commit(use)
+        if not is_commit(use.ref):
+            self.pins[use.pin] = commit
+        if self._cache.folder(use, commit) is None:
+            self._cache.fetch(use, commit)
+        root = self._cache.folder(use, commit)
+        assert root is not None, use
+        for inner in self._inner(use, root):
+            self.add(inner, depth + 1)
+
+    def _commit(self, use: RepositoryUse) -> str:
+        known = self._known.get(use.pin) or self.pins.get(use.pin)
+        if known and not self._update:
+            return known
+        return self.pins.get(use.pin) or self._cache.ask_commit(use)
+
+    def _inner(self, use: RepositoryUse, root: Path) -> Iterator[str]:
+        if use.path.startswith(_MARK):
+            yield from uses_in(root / use.path)
+            return
+        folder = root / use.path if use.path else root
+        for step in read_metadata(folder, str(use), within=root).runs.steps:
+            if step.uses and not step.uses.startswith("."):
+                yield step.uses
+
+
+def used_actions(root: Path) -> list[str]:
+    """Every `uses:` of a repository's workflows and of its own actions, sorted. Raises InvalidInput."""
+    found: set[str] = set()
+    workflows = root / ".github" / "workflows"
+    files = sorted(path for path in workflows.iterdir() if path.suffix in (".yml", ".yaml"))
+    actions = root / ".github" / "actions"
+    if actions.is_dir():
+        files += sorted(path for name in METADATA_NAMES for path in actions.rglob(name))
+    for path in files:
+        found.update(uses_in(path))
+    return sorted(uses for uses in found if not uses.startswith((".", "docker://")))
+
+
+def uses_in(path: Path) -> set[str]:
+    """The values of all `uses:` keys of a YAML file, wherever they stand."""
+    found: set[str] = set()
+    stack: list[Node] = [load(path.read_bytes(), str(path))]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Sequence):
+            stack.extend(node.items)
+        elif isinstance(node, Mapping):
+            for key, value in node.entries:
+                if key.text == "uses" and isinstance(value, Scalar) and isinstance(value.value, str):
+                    found.add(value.value)
+                else:
+                    stack.append(value)
+    return found

@@ -1,0 +1,209 @@
+"""Workflow commands, in both forms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akashic.runner.commands import Commands, Effects, parse_command
+from akashic.runner.masking import Masker
+from akashic.runner.matchers import LINE_BYTES_MAX, MatcherError, Matchers
+from akashic.runner.output import LineWriter, StepOutput
+
+
+class Bench:
+    def __init__(self, env: dict[str, str] | None = None, *, debug: bool = False, files: Any = None) -> None:
+        self.out: list[bytes] = []
+        self.masker = Masker()
+        self.matchers = Matchers()
+        self.effects = Effects()
+        self.output = StepOutput(LineWriter(self.masker, self.out.append), self.masker, self.matchers)
+        self.output.commands = Commands(
+            effects=self.effects,
+            add_mask=self.masker.add,
+            write=self.output.say,
+            matchers=self.matchers,
+            read_file=(files or {}).get,
+            env=env or {},
+            mask_text=self.masker.mask_text,
+            debug=debug,
+        )
+        self.output.effects = self.effects
+
+    def feed(self, text: str) -> list[str]:
+        before = len(self.out)
+        self.output.feed(text.encode())
+        self.output.finish()
+        return b"".join(self.out[before:]).decode().splitlines()
+
+
+def test_issues_become_annotations_with_their_places() -> None:
+    bench = Bench()
+    lines = bench.feed(
+        "::error file=a.py,line=3,endLine=4,col=5,endColumn=6,title=No%2C so::bad%0Aworse%25\n"
+    )
+    assert lines == ["##[error]bad", "worse%"]
+    (annotation,) = bench.effects.annotations
+    assert (annotation.level, annotation.file, annotation.line, annotation.end_line) == (
+        "error",
+        "a.py",
+        3,
+        4,
+    )
+    assert (annotation.column, annotation.end_column, annotation.title) == (5, 6, "No, so")
+    bench.feed("  ::WARNING::w\n::notice::n\n")
+    assert [a.level for a in bench.effects.annotations] == ["error", "warning", "notice"]
+
+
+def test_at_most_ten_annotations_of_a_level_are_kept() -> None:
+    bench = Bench()
+    lines = bench.feed("::error::x\n" * 25 + "::warning::y\n")
+    assert len(lines) == 26
+    assert [a.level for a in bench.effects.annotations] == ["error"] * 10 + ["warning"]
+
+
+def test_groups_and_debug() -> None:
+    bench = Bench()
+    assert bench.feed("::group::Title\ninside\n::endgroup::\n::debug::hidden\n") == [
+        "##[group]Title",
+        "inside",
+        "##[endgroup]",
+    ]
+    assert Bench(debug=True).feed("::debug::shown\n") == ["##[debug]shown"]
+    assert bench.feed("##[group]Old\n##[endgroup]\n") == ["##[group]Old", "##[endgroup]"]
+
+
+def test_what_is_no_command_is_output() -> None:
+    text = [
+        "a::error::x",
+        "std::vector<int>",
+        "::unknown::x",
+        "::error",
+        "text ::group:: no",
+        "##[nothing]x",
+        "##[x",
+    ]
+    assert Bench().feed("\n".join(text) + "\n") == text
+
+
+def test_a_bracket_command_may_stand_inside_its_line() -> None:
+    assert Bench().feed("prefix ##[error]boom\n") == ["##[error]boom"]
+
+
+def test_a_mask_holds_for_everything_after_it() -> None:
+    bench = Bench()
+    lines = bench.feed(
+        "s3cr3t-value before\n::add-mask::s3cr3t-value\ns3cr3t-value after\n::error::s3cr3t-value\n"
+    )
+    assert lines == ["s3cr3t-value before", "*** after", "##[error]***"]
+    assert bench.effects.annotations[0].message == "***"
+    assert "empty" in bench.feed("::add-mask::\n")[0]
+
+
+def test_stopped_commands_are_output_until_the_token_comes() -> None:
+    bench = Bench()
+    lines = bench.feed("::stop-commands::tok-en\n::error::no\n::tok-en::\n::error::yes\n")
+    assert lines == ["::stop-commands::tok-en", "::error::no", "::tok-en::", "##[error]yes"]
+
+
+@pytest.mark.parametrize("token", ["", "error", "set-env", "add-mask"])
+def test_a_token_that_is_a_command_is_refused(token: str) -> None:
+    bench = Bench()
+    bench.feed(f"::stop-commands::{token}\n::error::heard\n")
+    assert bench.effects.failed
+    assert any(a.message == "heard" for a in bench.effects.annotations)
+
+
+def test_echo_shows_the_commands_themselves() -> None:
+    bench = Bench()
+    lines = bench.feed("::set-output name=a::1\n::echo::on\n::set-output name=b::2\n::add-mask::longsecret\n")
+    assert "::set-output name=a::1" not in lines
+    assert "::set-output name=b::2" in lines and "::add-mask::***" in lines
+    bench.feed("::echo::maybe\n")
+    assert bench.effects.failed
+
+
+def test_the_old_output_and_state_commands_work_with_a_warning() -> None:
+    bench = Bench()
+    lines = bench.feed("::set-output name=a::1\n::save-state name=b::2\n::set-output name=c::3\n")
+    assert bench.effects.outputs == {"a": "1", "c": "3"} and bench.effects.state == {"b": "2"}
+    assert sum("is deprecated" in line for line in lines) == 2
+    bench.feed("::set-output::x\n")
+    assert bench.effects.failed
+
+
+MATCHER = {
+    "problemMatcher": [
+        {
+            "owner": "lint",
+            "pattern": [
+                {"regexp": "^(\\S+)$", "file": 1},
+                {
+                    "regexp": "^\\s+(\\d+):(\\d+)\\s+(error|warning)\\s+(.*)$",
+                    "line": 1,
+                    "column": 2,
+                    "severity": 3,
+                    "message": 4,
+                    "loop": True,
+                },
+            ],
+        }
+    ]
+}
+
+
+def test_a_matcher_with_a_loop_finds_each_problem_of_a_file() -> None:
+    bench = Bench(files={"m.json": json.dumps(MATCHER).encode()})
+    bench.feed(
+        "::add-matcher::m.json\nsrc/a.js\n  1:2  error  broken\n  3:4 warning \x1b[31mmeh\x1b[0m\nsrc/b.js\n  5:6 error x\n"
+    )
+    found = [(a.level, a.file, a.line, a.column, a.message) for a in bench.effects.annotations]
+    assert found == [
+        ("error", "src/a.js", 1, 2, "broken"),
+        ("warning", "src/a.js", 3, 4, "meh"),
+        ("error", "src/b.js", 5, 6, "x"),
+    ]
+    bench.feed("::remove-matcher owner=lint::\nsrc/a.js\n 1:2 error again\n")
+    assert len(bench.effects.annotations) == 3
+
+
+def test_a_matcher_that_is_wrong_fails_the_step() -> None:
+    for content in (
+        b"{",
+        b"{}",
+        b'{"problemMatcher":[{"owner":"x","pattern":[{"regexp":"("}]}]}',
+        b"[" * 100_000,
+    ):
+        with pytest.raises(MatcherError):
+            Matchers().add(content)
+    bench = Bench(files={})
+    bench.feed("::add-matcher::nowhere.json\n")
+    assert bench.effects.failed
+
+
+def test_long_lines_are_not_matched() -> None:
+    matchers = Matchers()
+    matchers.add(b'{"problemMatcher":[{"owner":"x","pattern":[{"regexp":"^(a+)+$","message":1}]}]}')
+    assert matchers.match("a" * (LINE_BYTES_MAX + 1)) is None
+
+
+@given(st.text(max_size=200))
+def test_any_line_is_a_command_or_output(line: str) -> None:
+    for text in (line, f"::{line}", f"::error {line}::{line}", f"##[{line}]{line}"):
+        command = parse_command(text)
+        assert command is None or command.name == command.name.lower()
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["::error::x", "::stop-commands::t", "::t::", "##[x", "::", "a", "\x00", "::echo::on"]
+        )
+    )
+)
+def test_no_sequence_of_lines_breaks_the_runner(lines: list[str]) -> None:
+    Bench().feed("\n".join(lines))

@@ -1,0 +1,108 @@
+"""Reports that steps leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akashic.runner.reports import NoReportError, read_lcov, read_report, read_sarif, read_xml
+
+JUNIT = b"""<?xml version="1.0"?><testsuites><testsuite name="unit">
+<testcase name="a"/><testcase name="b"><failure message="x">y</failure></testcase>
+<testcase name="c"><skipped/></testcase><testcase name="d"><error/></testcase><testcase name="e"><system-out/></testcase>
+</testsuite></testsuites>"""
+COBERTURA = b"""<?xml version="1.0"?><!DOCTYPE coverage SYSTEM "http://cobertura.sourceforge.net/xml/coverage-04.dtd">
+<coverage line-rate="0.5" lines-covered="3" lines-valid="4"><packages/></coverage>"""
+
+
+def test_junit_counts_each_case_once() -> None:
+    report = read_xml(JUNIT, "r.xml")
+    assert report is not None
+    assert (report.kind, report.title) == ("junit", "unit")
+    assert (report.passed, report.failed, report.skipped, report.errors) == (2, 1, 1, 1)
+
+
+def test_coverage_of_cobertura_and_lcov() -> None:
+    report = read_xml(COBERTURA, "coverage.xml")
+    assert report is not None and report.coverage_percent == 75.0
+    rate_only = read_xml(b'<coverage line-rate="0.25"/>', "coverage.xml")
+    assert rate_only is not None and rate_only.coverage_percent == 25.0
+    lcov = read_lcov(b"SF:a\nLF:8\nLH:6\nend_of_record\nLF:2\nLH:0\n", "lcov.info")
+    assert lcov is not None and lcov.coverage_percent == 60.0
+    assert read_lcov(b"nothing", "lcov.info") is None
+
+
+def test_sarif_counts_findings_by_level() -> None:
+    document = {
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "scan",
+                        "rules": [{"id": "R1", "defaultConfiguration": {"level": "error"}}],
+                    }
+                },
+                "results": [
+                    {"ruleId": "R1"},
+                    {"level": "note"},
+                    {"ruleId": "R2"},
+                    {"level": "error", "suppressions": [{"kind": "inSource"}]},
+                ],
+            }
+        ]
+    }
+    report = read_sarif(json.dumps(document).encode(), "x.sarif")
+    assert report.title == "scan" and report.findings == {"error": 1, "note": 1, "warning": 1}
+
+
+def test_xml_that_is_no_report_is_left_alone() -> None:
+    assert read_xml(b"<project/>", "test.xml") is None
+    with pytest.raises(NoReportError):
+        read_xml(b"<testsuite>", "test.xml")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_report_or_none(content: bytes) -> None:
+    for reader in (read_xml, read_lcov, read_sarif):
+        try:
+            reader(content, "x")
+        except NoReportError:
+            continue
+
+
+def test_links_and_other_names_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_bytes(JUNIT)
+    (tmp_path / "junit.xml").symlink_to(tmp_path / "real.txt")
+    with pytest.raises(NoReportError):
+        read_report(tmp_path / "junit.xml", "junit.xml")
+    assert read_report(tmp_path / "real.txt", "real.txt") is None
+
+
+def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
+    outcome = house.run(
+        f"""
+        - run: |
+            mkdir out old
+            cat > out/junit.xml <<'END'
+            <testsuite name="unit s3cret-title"><testcase/><testcase><failure/></testcase></testsuite>
+            END
+            cp out/junit.xml old/junit.xml && touch -d '2001-01-01' old/junit.xml
+            echo '{json.dumps({"runs": []})}' > out/scan.sarif
+            echo '<!DOCTYPE x [<!ENTITY a "b">]><testsuite/>' > out/test-bad.xml
+            echo "::add-mask::s3cret-title"
+        """
+    )
+    assert [(r.kind, r.path) for r in outcome.result.reports] == [
+        ("junit", "out/junit.xml"),
+        ("sarif", "out/scan.sarif"),
+    ]
+    junit = outcome.result.reports[0]
+    assert (junit.passed, junit.failed, junit.title) == (1, 1, "unit ***")
+    kept = outcome.parts.blobs.read_bytes(junit.digest)
+    assert b"testsuite" in kept and b"s3cret-title" not in kept
+    assert "Report out/test-bad.xml: not read" in outcome.log
