@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
@@ -11,6 +12,7 @@ from akashic.cancellation import Cancellation
 from akashic.executors.host import isolation, sweeping
 from akashic.executors.host.environment import base_env
 from akashic.executors.host.marker import write_owner
+from akashic.executors.host.namespaces import NamespacePlace, View
 from akashic.executors.host.place import AgentPlace, Place
 from akashic.executors.host.sandbox import HostSandbox, Layout, remove_folder
 from akashic.executors.protocol import (
@@ -120,7 +122,34 @@ class HostExecutor:
 
     def _place(self, spec: SandboxSpec, layout: Layout) -> tuple[Place, Sequence[str]]:
         mark = os.path.basename(layout.folder)  # noqa: PTH119
-        return AgentPlace(mark, ()), ()
+        if spec.mode == "off":
+            return AgentPlace(mark, ()), ("isolation is off: the job sees and can change this machine",)
+        missing = isolation.probe().missing
+        if not missing:
+            return NamespacePlace(self._view(spec, layout)), ()
+        if spec.mode == "strict":
+            raise ExecutorError(
+                f"job {spec.job_key} must be isolated, and that is not possible here: {missing}",
+                hint="run it with --sandbox auto, or with an executor that isolates: " + CONTAINER_EXECUTORS,
+            )
+        return AgentPlace(mark, ()), (f"not isolated from this machine: {missing}",)
+
+    def _view(self, spec: SandboxSpec, layout: Layout) -> View:
+        real_home = self._environ.get("HOME", "/")
+        programs = [
+            os.path.dirname(os.path.realpath(folder))  # noqa: PTH120
+            for folder in self._environ.get("PATH", "").split(":")
+            if folder.startswith("/")
+        ]
+        return View(
+            folder=layout.folder,
+            temporary=layout.scratch + "/own",
+            home=layout.home,
+            scratch=layout.scratch,
+            real_home=real_home,
+            writable=[os.path.realpath(path) for path in (*spec.shared_paths, self._tool_cache)],
+            readable=[os.path.realpath(spec.tree.root), sys.prefix, sys.base_prefix, self._trees, *programs],
+        )
 
     @staticmethod
     def _undo(folder: str, place: Place | None, sandbox: HostSandbox | None) -> None:
