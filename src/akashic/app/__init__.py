@@ -2,3 +2,7 @@
 
 May import: everything below the doors. Never is imported by what it builds.
 """
+
+from akashic.app.application import Application
+
+__all__ = ["Application"]

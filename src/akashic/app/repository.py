@@ -155,6 +155,22 @@ def _without_credentials(url: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
+def changed_files(repository: Repository) -> tuple[str, ...]:
+    """Paths, relative to the root, that the last commit changed, and those that are changed and not committed."""
+
+    def lines(*argv: str) -> list[str]:
+        result = subprocess.run(
+            ("git", "-C", str(repository.root), *argv, "--", "."), capture_output=True, check=False
+        )
+        return [name for name in result.stdout.decode("utf-8", "replace").split("\0") if name]
+
+    committed = lines(
+        "diff-tree", "--root", "--no-commit-id", "-r", "-z", "--name-only", "--relative", repository.commit
+    )
+    edited = lines("diff", "-z", "--name-only", "--relative", "HEAD") if repository.dirty else []
+    return tuple(dict.fromkeys((*committed, *edited)))
+
+
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """Where everything about this repository is kept: AKASHIC_STATE, or `.akashic` in the root.
 

@@ -47,6 +47,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     number: int
+    sequence: int
     attempt: int
     title: str
     workflow_path: str
@@ -82,6 +83,7 @@ def view_of(state: RunState, now: float) -> RunView:
     return RunView(
         run_id=created.run_id,
         number=created.number,
+        sequence=created.sequence,
         attempt=state.attempt,
         title=root.workflow.title if root is not None else created.workflow_path,
         workflow_path=created.workflow_path,

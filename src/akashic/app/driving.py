@@ -1,0 +1,173 @@
+"""Drives runs: builds the runner for a run, gives its jobs a port, and passes Ctrl-C on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from akashic.app.application import Application
+from akashic.cancellation import Cancellation
+from akashic.driver.locks import FileRunLocks
+from akashic.driver.observer import RunObserver
+from akashic.driver.ports import JobReporter
+from akashic.driver.runs import RunDriver
+from akashic.engine.events import RunCreated
+from akashic.engine.requests import JobRequest, JobResult
+from akashic.engine.runstate import RunState
+from akashic.executors.protocol import Tree
+from akashic.executors.registry import executor as find_executor
+from akashic.runner.actions.cache import ActionCache
+from akashic.runner.actions.lockfile import LockFile
+from akashic.runner.actions.resolve import ActionResolver
+from akashic.runner.job import JobRunner
+from akashic.runner.parts import Breakpoint, RunnerParts
+
+SandboxMode = Literal["auto", "strict", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveOptions:
+    """What a person chose for this process; not part of the run's record. `secrets` come on top of those of
+    the secrets file, for every environment. `break_at` names steps as `job/step`."""
+
+    sandbox: SandboxMode = "auto"
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    builtins: bool = True
+    offline: bool = False
+    jobs_max: int = 0
+    step_debug: bool = False
+    breakpoint: Breakpoint | None = None
+    break_on_failure: bool = False
+    break_at: frozenset[str] = frozenset()
+
+
+def drive(
+    application: Application,
+    created: RunCreated,
+    options: DriveOptions,
+    observers: Sequence[RunObserver],
+    cancellation: Cancellation,
+) -> RunState:
+    """Drive a run to its end in this thread. Raises RunBusy when another process drives it."""
+    driver = RunDriver(
+        journal=application.journal,
+        job_port=_JobPort(application, created, options),
+        gate_port=application.gates,
+        clock=application.clock,
+        locks=FileRunLocks(application.state_dir / "locks"),
+        executor=created.executor,
+        observers=observers,
+        jobs_max=options.jobs_max,
+        driver_name=f"{application.user} (process {os.getpid()})",
+    )
+    state = driver.drive(created.run_id, cancellation)
+    if driver.observer_errors:
+        raise driver.observer_errors[0]
+    return state
+
+
+class _JobPort:
+    """The runner, with the local environments' supervisor awake before a job that may deploy to them: what a
+    job starts dies with the job, so the supervisor must not be started inside."""
+
+    def __init__(self, application: Application, created: RunCreated, options: DriveOptions) -> None:
+        self._application = application
+        self._runner = JobRunner(runner_parts(application, created, options))
+
+    def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
+        if request.environment:
+            self._application.prepare_environment(request.environment)
+        return self._runner.run(request, reporter, cancellation)
+
+    def recover(self, idempotency_key: str) -> JobResult | None:
+        return self._runner.recover(idempotency_key)
+
+
+def runner_parts(application: Application, created: RunCreated, options: DriveOptions) -> RunnerParts:
+    """What the jobs of a run share."""
+    executor = find_executor(
+        created.executor,
+        state_dir=str(application.state_dir),
+        cache_dir=str(application.user_cache / "services"),
+        tool_cache=str(application.user_cache / "tools"),
+        environ=application.environ,
+    )
+    executor.sweep()
+    return RunnerParts(
+        executor=executor,
+        tree=Tree(root=created.repository_root, commit=created.commit, dirty=created.dirty),
+        repository=created.repository,
+        logs=application.logs,
+        blobs=application.blobs,
+        artifacts=application.artifacts,
+        caches=application.caches,
+        secrets=_secret_source(application, options.secrets),
+        clock=application.clock,
+        state_dir=application.state_dir,
+        actions=ActionResolver(
+            cache=action_cache(application),
+            overrides=options.overrides,
+            lock=LockFile.read(application.root),
+            builtins=options.builtins,
+            offline=options.offline,
+        ),
+        sandbox_mode=options.sandbox,
+        extra_env=options.env,
+        executable_folder=str(Path(sys.executable).parent),
+        step_debug=options.step_debug,
+        breakpoint=options.breakpoint,
+        break_on_failure=options.break_on_failure,
+        break_at=options.break_at,
+    )
+
+
+def action_cache(application: Application) -> ActionCache:
+    """Where fetched actions are kept."""
+    return ActionCache(
+        application.user_cache / "actions", server_url="https://github.com", environ=application.environ
+    )
+
+
+def _secret_source(
+    application: Application, given: Mapping[str, str]
+) -> Callable[[str, str], Mapping[str, str]]:
+    def secrets(environment: str, trust: str) -> Mapping[str, str]:
+        if trust == "fork":
+            return {}
+        return {**application.secrets_of(environment), **{name.upper(): given[name] for name in given}}
+
+    return secrets
+
+
+@contextmanager
+def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) asks for an orderly end; a second one skips the grace periods."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        again = cancellation.is_set()
+        name = signal.Signals(number).name
+        cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
+        say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
+
+    # Handlers can be set in the main thread only; elsewhere (tests, embedding) the caller cancels itself.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {
+        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

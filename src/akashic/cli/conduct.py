@@ -1,0 +1,128 @@
+"""Runs on the way to their end, with their presenters: what `run`, `rerun`, `resume` and `up` share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from akashic.app.application import Application
+from akashic.app.driving import DriveOptions, cancel_on_signals, drive
+from akashic.cancellation import Cancellation
+from akashic.cli.command import CommandContext
+from akashic.cli.present.json_lines import JsonPresenter
+from akashic.cli.present.live import LivePresenter, Screen
+from akashic.cli.present.plain import PlainPresenter
+from akashic.cli.present.style import Style
+from akashic.cli.present.summary import failure_lines, summary_lines
+from akashic.cli.present.texts import verdict
+from akashic.driver.observer import RunObserver
+from akashic.engine.codec import decode
+from akashic.engine.events import RunCreated
+from akashic.engine.runstate import RunState
+from akashic.engine.view import view_of
+from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, AkashicError
+
+WatchRun = Callable[[RunCreated], RunObserver]
+
+
+class Conductor:
+    """Drives runs side by side and shows them. `watch` adds an observer to each run (gates are answered so)."""
+
+    def __init__(
+        self,
+        application: Application,
+        context: CommandContext,
+        *,
+        show_logs: bool,
+        watch: WatchRun | None = None,
+        summary: bool = True,
+    ) -> None:
+        self._application = application
+        self._context = context
+        self._show_logs = show_logs
+        self._watch = watch
+        self._summary = summary
+        self._style = Style(context.color)
+        self.states: list[RunState] = []
+        self.screen: Screen | None = None
+
+    def conduct(self, run_ids: Sequence[str], options: DriveOptions) -> int:
+        """Drive all runs to their ends; the exit code: 0 when all succeeded, 130 when interrupted."""
+        cancellation = Cancellation()
+        live = self._context.color and not self._show_logs
+        self.screen = Screen(self._context.stdout, self._style) if live else None
+        try:
+            with cancel_on_signals(cancellation, self._say):
+                errors = self._drive_all(run_ids, options, cancellation)
+        finally:
+            if self.screen is not None:
+                self.screen.close()
+        if errors:
+            raise errors[0]
+        if self._summary and not self._context.json:
+            self._print_summaries()
+        if cancellation.is_set():
+            return EXIT_INTERRUPTED
+        good = all(state.conclusion in ("success", "skipped") for state in self.states)
+        return EXIT_OK if good else EXIT_FAILED
+
+    def _drive_all(
+        self, run_ids: Sequence[str], options: DriveOptions, cancellation: Cancellation
+    ) -> list[BaseException]:
+        errors: list[BaseException] = []
+
+        def one(run_id: str) -> None:
+            try:
+                self.states.append(self._drive(run_id, options, cancellation))
+            except BaseException as error:
+                errors.append(error)
+
+        # The main thread stays free for signals, which Python hands to it alone.
+        threads = [threading.Thread(target=one, args=(run_id,), name=f"run {run_id}") for run_id in run_ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(timeout=0.5)
+        return errors
+
+    def _drive(self, run_id: str, options: DriveOptions, cancellation: Cancellation) -> RunState:
+        record = self._application.journal.read(f"run/{run_id}")[0]
+        created = decode(record)
+        if not isinstance(created, RunCreated):
+            raise AkashicError(
+                f"run {run_id} does not begin with its creation", hint="akashic journal verify"
+            )
+        presenter = self._presenter(run_id)
+        observers: list[RunObserver] = [presenter]
+        if self._watch is not None:
+            observers.append(self._watch(created))
+        try:
+            return drive(self._application, created, options, observers, cancellation)
+        finally:
+            presenter.close()
+
+    def _presenter(self, run_id: str) -> JsonPresenter | PlainPresenter | LivePresenter:
+        if self._context.json:
+            return JsonPresenter(self._context.stdout, run_id)
+        if self.screen is not None:
+            return LivePresenter(self.screen)
+        return PlainPresenter(self._context.stdout, show_logs=self._show_logs)
+
+    def _say(self, text: str) -> None:
+        if self.screen is not None:
+            self.screen.above(text)
+        else:
+            self._context.stderr.write(text + "\n")
+
+    def _print_summaries(self) -> None:
+        now = self._application.clock.now()
+        out = self._context.stdout
+        for state in self.states:
+            view = view_of(state, now)
+            if not self._show_logs:
+                for line in failure_lines(view, self._application.logs, self._style):
+                    out.write(line + "\n")
+            for line in summary_lines(view, self._style):
+                out.write(line + "\n")
+            out.write(verdict(view, self._style) + "\n")

@@ -1,0 +1,95 @@
+"""What is said of a run when it has ended: why it failed, what it found, what its steps summed up."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from akashic.cli.present.style import Style
+from akashic.cli.present.texts import LOG_TAIL_LINES
+from akashic.engine.requests import Annotation, StepReport
+from akashic.engine.view import JobView, RunView
+from akashic.journal.logs import LogStore
+from akashic.runner.terminal import safe_for_terminal
+
+FAILED = ("failure", "timed_out", "interrupted")
+ANNOTATIONS_SHOWN_MAX = 10
+
+
+def failure_lines(view: RunView, logs: LogStore, style: Style) -> list[str]:
+    """The end of the log of each step that failed its job."""
+    lines: list[str] = []
+    for job in view.jobs:
+        if job.conclusion not in FAILED or job.is_call:
+            continue
+        step = next((step for step in job.steps if step.conclusion in FAILED), None)
+        where = f"{job.name} › {step.name}" if step else job.name
+        lines += ["", style("failure", safe_for_terminal(f"✗ {where}"))]
+        if job.reason:
+            lines.append(safe_for_terminal(f"  {job.reason}"))
+        if step is not None:
+            lines += [f"  {style('dim', '|')} {line}" for line in _tail(view, job, step, logs)]
+            lines.append(style("dim", f"  all of it: akashic logs {view.sequence} {job.key}"))
+    return lines
+
+
+def _tail(view: RunView, job: JobView, step: StepReport, logs: LogStore) -> list[str]:
+    if not logs.exists(view.run_id, job.key, job.attempt):
+        return []
+    tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+    for line in logs.read(view.run_id, job.key, job.attempt):
+        if line.step == step.number:
+            tail.append(safe_for_terminal(line.text))
+    return list(tail)
+
+
+def summary_lines(view: RunView, style: Style) -> list[str]:
+    """Annotations, reports and environment URLs."""
+    lines = [""]
+    lines += _annotations(view, style)
+    lines += reports(view)
+    for job in view.jobs:
+        if job.environment_url:
+            lines.append(safe_for_terminal(f"{job.environment}: {job.environment_url}"))
+    return lines if len(lines) > 1 else []
+
+
+def _annotations(view: RunView, style: Style) -> list[str]:
+    found: list[tuple[JobView, Annotation]] = []
+    for job in view.jobs:
+        seen = {*job.annotations}
+        found += [(job, one) for one in seen]
+        found += [(job, one) for step in job.steps for one in step.annotations if one not in seen]
+    order = {"error": 0, "warning": 1, "notice": 2, "debug": 3}
+    found.sort(key=lambda item: order[item[1].level])
+    lines: list[str] = []
+    for job, one in found[:ANNOTATIONS_SHOWN_MAX]:
+        place = f"{one.file}:{one.line}: " if one.file else ""
+        title = f"{one.title}: " if one.title else ""
+        text = safe_for_terminal(f"{job.name}: {place}{title}{one.message}")
+        lines.append(f"{style(one.level, one.level)}: {text}")
+    if len(found) > ANNOTATIONS_SHOWN_MAX:
+        lines.append(f"… and {len(found) - ANNOTATIONS_SHOWN_MAX} more annotations")
+    return lines
+
+
+def reports(view: RunView) -> list[str]:
+    """A line for each kind of report that the run's jobs left."""
+    lines: list[str] = []
+    for job in view.jobs:
+        for report in job.reports:
+            if report.kind == "junit":
+                text = f"{report.passed} passed, {report.failed + report.errors} failed, {report.skipped} skipped"
+            elif report.kind == "coverage":
+                text = (
+                    f"{report.coverage_percent:.1f} % covered"
+                    if report.coverage_percent is not None
+                    else "no figure"
+                )
+            else:
+                total = sum(report.findings.values())
+                levels = ", ".join(
+                    f"{count} {level}" for level, count in sorted(report.findings.items()) if count
+                )
+                text = f"{total} findings" + (f" ({levels})" if levels else "")
+            lines.append(safe_for_terminal(f"{job.name}: {report.title or report.path}: {text}"))
+    return lines

@@ -1,0 +1,61 @@
+"""The sentences about runs that all presenters share."""
+
+from __future__ import annotations
+
+from akashic.cli.present.style import Style, duration
+from akashic.engine.runstate import RunState
+from akashic.engine.view import JobView, RunView
+from akashic.runner.terminal import safe_for_terminal
+
+LOG_TAIL_LINES = 30
+
+
+def headline(state: RunState) -> str:
+    """`run 3 · ci-cd · push to main · 1a2b3c4`; says when uncommitted changes are in it."""
+    created = state.created
+    root = state.frames.get("")
+    title = root.workflow.title if root is not None else created.workflow_path
+    ref = str(created.github.get("ref_name", ""))
+    commit = created.commit[:7] + (" + uncommitted changes" if created.dirty else "")
+    where = f" to {ref}" if created.event_name == "push" and ref else f" on {ref}" if ref else ""
+    return safe_for_terminal(f"run {created.sequence} · {title} · {created.event_name}{where} · {commit}")
+
+
+def job_note(job: JobView) -> str:
+    """What stands behind a job's name: its time, what it waits for, or why it did not run."""
+    if job.status == "finished":
+        if job.conclusion == "skipped":
+            return f"skipped: {job.reason}" if job.reason else "skipped"
+        took = duration(job.duration_s)
+        return took if job.conclusion == "success" or not job.reason else f"{took}  {job.reason}"
+    if job.status == "running":
+        return duration(job.duration_s)
+    return "waits for " + ", ".join(job.waits_for) if job.waits_for else ""
+
+
+def job_kind(job: JobView) -> str:
+    """The name of the mark and colour that fit a job."""
+    if job.status == "finished":
+        return job.conclusion or "skipped"
+    return {"running": "running", "blocked": "waiting"}.get(job.status, "queued")
+
+
+def verdict(view: RunView, style: Style) -> str:
+    """The last line about a run."""
+    conclusion = view.conclusion or "interrupted"
+    words = {
+        "success": "succeeded",
+        "failure": "failed",
+        "cancelled": "was cancelled",
+        "timed_out": "timed out",
+        "interrupted": "was interrupted",
+        "skipped": "had nothing to do",
+    }
+    done = sum(job.conclusion == "success" for job in view.jobs)
+    text = f"run {view.sequence} {words[conclusion]} in {duration(view.duration_s)}"
+    counts = f"{done} of {len(view.jobs)} jobs succeeded"
+    skipped = sum(job.conclusion == "skipped" for job in view.jobs)
+    if skipped:
+        counts += f", {skipped} skipped"
+    reason = f": {view.reason}" if view.reason and conclusion != "success" else ""
+    return f"{style.mark(conclusion)} {style(conclusion, text)} ({counts}){safe_for_terminal(reason)}"

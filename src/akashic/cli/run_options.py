@@ -1,0 +1,220 @@
+"""The options of `akashic run` and `akashic plan`: act's names for what act has.
+
+Source of names and short forms: act's usage page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from akashic.app.runs import Request
+from akashic.cli.command import CommandContext
+from akashic.engine.events import JobFilter
+from akashic.errors import UsageError
+
+EVENT_BYTES_MAX = 32 * 1024 * 1024
+"""GitHub caps webhook payloads at 25 MB."""
+
+
+def configure_request(parser: argparse.ArgumentParser) -> None:
+    """Options that say which runs are meant."""
+    parser.add_argument("event", nargs="?", default="", help="the event (push when a workflow has it)")
+    what = parser.add_argument_group("what runs")
+    what.add_argument(
+        "-W", "--workflows", action="append", default=[], metavar="FILE", help="only this workflow"
+    )
+    what.add_argument(
+        "-j", "--job", action="append", default=[], metavar="JOB", help="only this job and its needs"
+    )
+    what.add_argument(
+        "--matrix", action="append", default=[], metavar="NAME:VALUE", help="only matrix jobs with this value"
+    )
+    what.add_argument("-e", "--eventpath", metavar="FILE", help="the event's payload, as JSON")
+    what.add_argument(
+        "--input", action="append", default=[], metavar="NAME=VALUE", help="a workflow_dispatch input"
+    )
+    what.add_argument("--input-file", metavar="FILE", help="inputs, one NAME=VALUE a line")
+    what.add_argument(
+        "--var", action="append", default=[], metavar="NAME=VALUE", help="a configuration variable"
+    )
+    what.add_argument("--var-file", metavar="FILE", help="variables, one NAME=VALUE a line")
+    what.add_argument("--actor", default="", metavar="NAME", help="who triggers the run (you)")
+    what.add_argument("--branch", default="", metavar="NAME", help="as if this branch were checked out")
+    what.add_argument(
+        "--from-commit", action="store_true", help="run the commit, without the uncommitted changes"
+    )
+    what.add_argument(
+        "--no-recurse", action="store_true", help="only files in .github/workflows itself (always so)"
+    )
+    what.add_argument(
+        "--local-repository",
+        action="append",
+        default=[],
+        metavar="OWNER/REPO@REF=DIR",
+        help="take an action or reusable workflow from a folder",
+    )
+
+
+def configure_drive(parser: argparse.ArgumentParser) -> None:
+    """Options that say how this process runs them."""
+    how = parser.add_argument_group("how it runs")
+    how.add_argument("-s", "--secret", action="append", default=[], metavar="NAME[=VALUE]", help="a secret")
+    how.add_argument("--secret-file", metavar="FILE", help="secrets, one NAME=VALUE a line")
+    how.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for all steps"
+    )
+    how.add_argument("--env-file", metavar="FILE", help="variables for all steps, one NAME=VALUE a line")
+    how.add_argument(
+        "--sandbox", choices=("auto", "strict", "off"), default="auto", help="isolation on this machine"
+    )
+    how.add_argument("--executor", choices=("host",), default="host", help="where jobs run (host)")
+    how.add_argument(
+        "-P",
+        "--platform",
+        action="append",
+        default=[],
+        metavar="LABEL=IMAGE",
+        help="accepted; the host needs no images",
+    )
+    how.add_argument(
+        "--concurrent-jobs", type=int, default=0, metavar="N", help="at most N jobs at once (cores)"
+    )
+    how.add_argument("--offline", action="store_true", help="ask no server for actions")
+    how.add_argument(
+        "--no-builtin", action="store_true", help="fetch actions even where a built-in one exists"
+    )
+    how.add_argument("--step-debug", action="store_true", help="show debug messages of steps")
+    how.add_argument("--break-on-failure", action="store_true", help="open a shell in a step that failed")
+    how.add_argument(
+        "--break",
+        dest="break_at",
+        action="append",
+        default=[],
+        metavar="JOB/STEP",
+        help="open a shell before a step",
+    )
+    how.add_argument("-q", "--quiet", action="store_true", help="do not print what the steps print")
+    how.add_argument(
+        "-v", "--verbose", action="store_true", help="print what the steps print, on a terminal too"
+    )
+
+
+def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
+    """What the options ask for. Raises UsageError."""
+    inputs = pairs(args.input, args.input_file, "--input", context)
+    return Request(
+        event_name=args.event,
+        payload=read_payload(args.eventpath, context),
+        inputs=inputs,
+        vars=pairs(args.var, args.var_file, "--var", context),
+        workflows=tuple(args.workflows),
+        filter=JobFilter(jobs=tuple(args.job), matrix=_matrix(args.matrix)),
+        actor=args.actor,
+        branch=args.branch,
+        from_commit=args.from_commit,
+    )
+
+
+def read_payload(path: str | None, context: CommandContext) -> dict[str, Any]:
+    """The payload in a file. Raises UsageError that says where the JSON is broken."""
+    if not path:
+        return {}
+    content = read_text(path, context)
+    try:
+        payload = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        try:
+            payload = json.loads(content)
+        except (json.JSONDecodeError, RecursionError) as error:
+            place = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise UsageError(f"{path}{place}: the event is not valid JSON: {reason}") from None
+    if not isinstance(payload, dict):
+        raise UsageError(f"{path}: the event must be a JSON object, not {type(payload).__name__}")
+    return payload
+
+
+def read_text(path: str, context: CommandContext) -> str:
+    """A file that the user named, `-` for standard input."""
+    if path == "-":
+        return sys.stdin.read(EVENT_BYTES_MAX)
+    file = context.cwd / path
+    try:
+        if file.stat().st_size > EVENT_BYTES_MAX:
+            raise UsageError(f"{path}: larger than {EVENT_BYTES_MAX} bytes")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not valid UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def pairs(
+    given: Iterable[str], file: str | None, option: str, context: CommandContext, *, ask: bool = False
+) -> dict[str, str]:
+    """NAME=VALUE pairs of an option over those of a file. With `ask`, a bare NAME takes its value from the
+    environment, or from the terminal without echo."""
+    found: dict[str, str] = {}
+    if file:
+        for number, line in enumerate(read_text(file, context).splitlines(), 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise UsageError(f"{file}:{number}: expected NAME=VALUE")
+            found[name.strip().removeprefix("export ").strip()] = _unquoted(value.strip())
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not name or not (equals or ask):
+            raise UsageError(f"{option} {item}: expected NAME=VALUE")
+        if not equals:
+            value = _ask(name, option, context)
+        found[name] = value
+    return found
+
+
+def _ask(name: str, option: str, context: CommandContext) -> str:
+    if name in context.environ:
+        return context.environ[name]
+    if context.interactive:
+        return getpass.getpass(f"{name}: ")
+    raise UsageError(f"{option} {name}: no value", hint=f"set ${name}, or write {option} {name}=VALUE")
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return value
+
+
+def _matrix(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for item in given:
+        name, colon, value = item.partition(":")
+        if not colon:
+            raise UsageError(f"--matrix {item}: expected NAME:VALUE")
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def overrides_of(given: Iterable[str], context: CommandContext) -> Mapping[str, str]:
+    """`owner/repo@ref` to an absolute folder. Raises UsageError."""
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, folder = item.rpartition("=")
+        path = (context.cwd / folder).resolve()
+        if not equals or "/" not in name:
+            raise UsageError(f"--local-repository {item}: expected OWNER/REPO@REF=DIR")
+        if not path.is_dir():
+            raise UsageError(f"--local-repository {item}: {path} is no folder")
+        found[name] = str(path)
+    return found
