@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import textwrap
 import time
 from collections.abc import Callable
@@ -189,3 +190,38 @@ def house(tmp_path: Path) -> House:
 def make_recorder() -> Callable[[Callable[[str], None]], Recorder]:
     """A reporter that calls back for each line."""
     return lambda on_line: Recorder(on_line=on_line)
+
+
+def run_git(folder: Path, *arguments: str) -> str:
+    """git with an identity of its own; what it printed."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.test", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def git() -> Callable[..., str]:
+    return run_git
+
+
+@pytest.fixture
+def publish(house: House) -> Callable[..., str]:
+    """Put files into a repository at the test's server and (re)tag it; the commit."""
+
+    def publish(name: str, files: dict[str, str], tag: str = "v1") -> str:
+        folder = house.server / name
+        for file, text in files.items():
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        if not (folder / ".git").exists():
+            run_git(folder, "init", "-q")
+            run_git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
+        run_git(folder, "add", "-A")
+        run_git(folder, "commit", "-q", "-m", "x", "--allow-empty")
+        run_git(folder, "tag", "-f", tag)
+        return run_git(folder, "rev-parse", "HEAD")
+
+    return publish

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,37 +33,8 @@ runs:
 """
 
 
-def put(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.test", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-def publish(house: Any, name: str, files: dict[str, str], tag: str = "v1") -> str:
-    """A repository of an action at the test's server; the commit."""
-    folder = house.server / name
-    put(folder, files)
-    if not (folder / ".git").exists():
-        git(folder, "init", "-q")
-        git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "x", "--allow-empty")
-    git(folder, "tag", "-f", tag)
-    return git(folder, "rev-parse", "HEAD")
-
-
-def test_a_fetched_composite_action_runs_its_steps_in_a_frame_of_its_own(house: Any) -> None:
-    publish(house, "octo/greet", {"action.yml": COMPOSITE})
+def test_a_fetched_composite_action_runs_its_steps_in_a_frame_of_its_own(house: Any, publish: Any) -> None:
+    publish("octo/greet", {"action.yml": COMPOSITE})
     outcome = house.run(
         """
         - id: greet
@@ -81,8 +51,8 @@ def test_a_fetched_composite_action_runs_its_steps_in_a_frame_of_its_own(house: 
     assert "[hello world] [exported] [] []" in lines
 
 
-def test_defaults_of_inputs_are_evaluated_and_unknown_inputs_are_told(house: Any) -> None:
-    publish(house, "octo/greet", {"action.yml": COMPOSITE})
+def test_defaults_of_inputs_are_evaluated_and_unknown_inputs_are_told(house: Any, publish: Any) -> None:
+    publish("octo/greet", {"action.yml": COMPOSITE})
     outcome = house.run(
         '- {id: greet, uses: octo/greet@v1, with: {whom: x}}\n- run: echo "[${{ steps.greet.outputs.said }}]"'
     )
@@ -90,9 +60,8 @@ def test_defaults_of_inputs_are_evaluated_and_unknown_inputs_are_told(house: Any
     assert any("Unexpected input(s) 'whom'" in a.message for a in outcome.result.annotations)
 
 
-def test_composite_actions_nest_and_a_failure_inside_fails_the_step(house: Any) -> None:
+def test_composite_actions_nest_and_a_failure_inside_fails_the_step(house: Any, publish: Any) -> None:
     publish(
-        house,
         "octo/inner",
         {
             "deep/action.yml": """
@@ -106,7 +75,6 @@ runs:
         },
     )
     publish(
-        house,
         "octo/outer",
         {
             "action.yml": """
@@ -172,8 +140,8 @@ console.log(`path ${process.env.GITHUB_ACTION_REPOSITORY} ${process.env.GITHUB_A
 
 
 @needs_node
-def test_a_javascript_action_has_pre_main_post_and_state(house: Any) -> None:
-    publish(house, "octo/js", JAVASCRIPT)
+def test_a_javascript_action_has_pre_main_post_and_state(house: Any, publish: Any) -> None:
+    publish("octo/js", JAVASCRIPT)
     outcome = house.run(
         """
         - run: echo first
@@ -189,10 +157,9 @@ def test_a_javascript_action_has_pre_main_post_and_state(house: Any) -> None:
 
 
 @needs_node
-def test_post_steps_run_in_reverse_order_also_from_inside_a_composite(house: Any) -> None:
+def test_post_steps_run_in_reverse_order_also_from_inside_a_composite(house: Any, publish: Any) -> None:
     for name in ("one", "two"):
         publish(
-            house,
             f"octo/{name}",
             {
                 "action.yml": "runs: {using: node20, main: m.js, post: p.js}\n",
@@ -200,16 +167,14 @@ def test_post_steps_run_in_reverse_order_also_from_inside_a_composite(house: Any
                 "p.js": f"console.log('post {name}')",
             },
         )
-    publish(
-        house, "octo/wrap", {"action.yml": "runs:\n  using: composite\n  steps:\n    - uses: octo/two@v1\n"}
-    )
+    publish("octo/wrap", {"action.yml": "runs:\n  using: composite\n  steps:\n    - uses: octo/two@v1\n"})
     outcome = house.run("- uses: octo/one@v1\n- uses: octo/wrap@v1\n- run: exit 1")
     lines = [line for line in outcome.log.splitlines() if line.startswith("post ")]
     assert lines == ["post two", "post one"]
 
 
-def test_the_cache_serves_an_action_when_its_server_is_gone(house: Any) -> None:
-    publish(house, "octo/greet", {"action.yml": COMPOSITE})
+def test_the_cache_serves_an_action_when_its_server_is_gone(house: Any, publish: Any) -> None:
+    publish("octo/greet", {"action.yml": COMPOSITE})
     assert house.run("- uses: octo/greet@v1").result.conclusion == "success"
     shutil.rmtree(house.server)
     assert house.run("- uses: octo/greet@v1").result.conclusion == "success"
@@ -220,17 +185,19 @@ def test_the_cache_serves_an_action_when_its_server_is_gone(house: Any) -> None:
 
 
 def test_an_override_comes_first(house: Any) -> None:
-    folder = put(house.folder / "mine", {"action.yml": COMPOSITE.replace("hello", "overridden")})
+    folder = house.folder / "mine"
+    folder.mkdir()
+    (folder / "action.yml").write_text(COMPOSITE.replace("hello", "overridden"))
     house.overrides["Octo/Greet@v1"] = str(folder)
     outcome = house.run('- {uses: octo/greet@v1, id: a}\n- run: echo "${{ steps.a.outputs.said }}"')
     assert "overridden mona" in outcome.log.splitlines()
 
 
-def test_a_container_action_is_refused_with_the_executors_that_can(house: Any) -> None:
+def test_a_container_action_is_refused_with_the_executors_that_can(house: Any, publish: Any) -> None:
     outcome = house.run("- uses: docker://alpine:3")
     assert outcome.result.conclusion == "failure"
     assert "docker, kubernetes" in outcome.log
-    publish(house, "octo/image", {"action.yml": "runs: {using: docker, image: Dockerfile}\n"})
+    publish("octo/image", {"action.yml": "runs: {using: docker, image: Dockerfile}\n"})
     outcome = house.run("- {uses: octo/image@v1, id: a}")
     assert "runs in a container" in outcome.step("a").error
 
@@ -254,8 +221,8 @@ def test_a_uses_that_names_nothing_is_refused(house: Any, uses: str) -> None:
         house.resolver().resolve(uses)
 
 
-def test_a_built_in_checkout_fills_the_workspace(house: Any) -> None:
-    put(house.root, {"hello.txt": "from the tree\n"})
+def test_a_built_in_checkout_fills_the_workspace(house: Any, git: Any) -> None:
+    house.root.joinpath("hello.txt").write_text("from the tree\n")
     git(house.root, "init", "-q")
     git(house.root, "add", "-A")
     git(house.root, "commit", "-q", "-m", "x")
@@ -266,3 +233,18 @@ def test_a_built_in_checkout_fills_the_workspace(house: Any) -> None:
     outcome = house.run("- uses: actions/checkout@v4\n- run: cat hello.txt")
     assert outcome.result.conclusion == "success", outcome.log
     assert "from the tree" in outcome.log.splitlines()
+
+
+@needs_node
+def test_pre_parts_inside_a_composite_run_first_and_share_state_with_their_main(
+    house: Any, publish: Any
+) -> None:
+    publish("octo/js", JAVASCRIPT)
+    wrap = "inputs: {x: {}}\nruns:\n  using: composite\n  steps:\n"
+    wrap += "    - {uses: octo/js@v1, with: {some name: '${{ inputs.x }}'}}\n"
+    publish("octo/wrap", {"action.yml": wrap})
+    outcome = house.run("- run: echo first\n- {uses: octo/wrap@v1, with: {x: given}}")
+    lines = outcome.log.splitlines()
+    order = [lines.index(line) for line in ("pre runs", "first", "main given 1", "post 1 2")]
+    assert order == sorted(order)
+    assert outcome.names[1] == "Pre octo/wrap@v1"

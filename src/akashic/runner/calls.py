@@ -37,7 +37,7 @@ class Ended:
 class StepRunning(Protocol):
     """What a composite action needs to run its steps."""
 
-    def run_embedded(self, step: Step, *, frame: Frame, number: int) -> Ended: ...
+    def run_embedded(self, step: Step, *, frame: Frame, number: int, body: Body | None = None) -> Ended: ...
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class Call:
     effects: Effects = field(default_factory=Effects)
     github: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    files_taken: bool = False
     output: StepOutput = field(init=False)
     commands: Commands = field(init=False)
 
@@ -118,6 +119,7 @@ class Call:
 
     def take_files(self) -> None:
         """Take over what was written to the environment files."""
+        self.files_taken = True
         written = self.state.slots.collect(self.slot)
         if not written:
             return

@@ -86,6 +86,7 @@ class _Attempt:
         finally:
             if timer is not None:
                 timer.cancel()
+                timer.join()
             forget()
             log.close()
 

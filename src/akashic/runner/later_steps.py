@@ -6,7 +6,7 @@ Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`, `runs.post`, `run
 
 from __future__ import annotations
 
-from akashic.runner.actions.javascript import pre_steps
+from akashic.runner.actions.pres import pre_steps
 from akashic.runner.state import Frame, JobState, LaterStep
 from akashic.runner.steps import StepRunner
 from akashic.workflow.model import Step, Template

@@ -45,6 +45,8 @@ class Frame:
     named: dict[str, int] = field(default_factory=dict)
     saved: dict[int, dict[str, str]] = field(default_factory=dict)
     """What actions saved for their later parts, by the identity of the step that uses them."""
+    prepared: dict[int, Frame] = field(default_factory=dict)
+    """Frames of composite actions whose pre parts have run, by the identity of the step that uses them."""
 
     def fresh_id(self, base: str) -> str:
         """A name for a step without `id`, as GitHub makes them: `__run`, `__run_2`."""

@@ -76,10 +76,10 @@ class StepRunner:
         state.keep(ended.effects.annotations, ended.effects.summary)
         return ended
 
-    def run_embedded(self, step: Step, *, frame: Frame, number: int) -> Ended:
+    def run_embedded(self, step: Step, *, frame: Frame, number: int, body: Body | None = None) -> Ended:
         """Run a step of a composite action, inside the log of the step that uses the action."""
         name = self._name(step, frame)
-        ended = self._attempt(step, frame, number, name, run_body, None)
+        ended = self._attempt(step, frame, number, name, body or run_body, None)
         self.take_over(ended, frame)
         return ended
 
@@ -153,8 +153,10 @@ class StepRunner:
             forget()
             if timer is not None:
                 timer.cancel()
+                timer.join()
             call.output.finish()
-            state.slots.collect(slot)
+            if not call.files_taken:
+                state.slots.collect(slot)
             state.slots.give_back(slot)
         if outcome == "success" and call.effects.failed:
             outcome = "failure"

@@ -54,6 +54,7 @@ def composite_frame(call: Call, action: ResolvedAction, given: Mapping[str, str]
         **call.github,
         "action_path": action_path(call.state, action),
     }
+    before = call.frame.prepared.get(id(call.step))
     return Frame(
         env=dict(call.env),
         contexts={"inputs": action_inputs(call, action.metadata, given), "github": github},
@@ -61,4 +62,6 @@ def composite_frame(call: Call, action: ResolvedAction, given: Mapping[str, str]
         parent=call.frame,
         action=action,
         depth=call.frame.depth + 1,
+        saved=before.saved if before is not None else {},
+        prepared=before.prepared if before is not None else {},
     )

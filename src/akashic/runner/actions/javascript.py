@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
@@ -31,48 +31,33 @@ def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str])
     runs = metadata.runs
     inputs = action_inputs(call, metadata, given)
     if runs.post:
-        body = _part(action, runs.post, inputs, _saved(call.state, call.frame, call.step))
+        body = part(action, runs.post, inputs, saved_state(call.state, call.frame, call.step))
         with call.state.lock:
             call.state.posts.append(
-                LaterStep(call.step, _title(call.step, call.name), _condition(runs.post_if), call.frame, body)
+                LaterStep(
+                    call.step, title(call.step, call.name), condition_text(runs.post_if), call.frame, body
+                )
             )
-    return _run(call, action, runs.main, inputs, _saved(call.state, call.frame, call.step))
+    return _run(call, action, runs.main, inputs, saved_state(call.state, call.frame, call.step))
 
 
-def _saved(state: JobState, frame: Frame, step: Step) -> dict[str, str]:
+def saved_state(state: JobState, frame: Frame, step: Step) -> dict[str, str]:
     """What the parts of one use of an action hand on to each other."""
     with state.lock:
         return frame.saved.setdefault(id(step), {})
 
 
-def pre_steps(state: JobState) -> Iterator[LaterStep]:
-    """The pre parts of the job's own steps, in order."""
-    for step in _flat(state.request.job.steps):
-        action = state.actions.get(step.uses or "")
-        if action is None or action.metadata is None or not action.metadata.runs.pre:
-            continue
-        body = _part(action, action.metadata.runs.pre, None, _saved(state, state.frame, step))
-        yield LaterStep(
-            step, _title(step, f"Run {step.uses}"), _condition(action.metadata.runs.pre_if), state.frame, body
-        )
-
-
-def _condition(template: Template | None) -> str:
+def condition_text(template: Template | None) -> str:
+    """A `pre-if` or `post-if`; GitHub's default is `always()`."""
     return "always()" if template is None else to_string(template.value)
 
 
-def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:
-    for step in steps:
-        yield step
-        if step.parallel is not None:
-            yield from _flat(step.parallel)
-
-
-def _title(step: Step, name: str) -> str:
+def title(step: Step, name: str) -> str:
+    """What a later part of a step is called, after `Pre` or `Post`."""
     return name if step.name is not None else name.removeprefix("Run ") if name.startswith("Run ") else name
 
 
-def _part(
+def part(
     action: ResolvedAction, script: str, inputs: Mapping[str, str] | None, saved: dict[str, str]
 ) -> Body:
     """The body of a pre or post step. A pre part's inputs are evaluated when it runs."""

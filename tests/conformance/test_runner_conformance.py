@@ -1,0 +1,175 @@
+"""GitHub's documented rules for steps, page by page: each case is a job and what its log must hold.
+
+Pages: "Workflow syntax for GitHub Actions", "Workflow commands for GitHub Actions", "Variables reference",
+"Contexts reference", "Metadata syntax for GitHub Actions".
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location(
+    "runner_conformance_house", Path(__file__).parents[1] / "runner" / "conftest.py"
+)
+assert _spec is not None and _spec.loader is not None
+_house = importlib.util.module_from_spec(_spec)
+sys.modules["runner_conformance_house"] = _house
+_spec.loader.exec_module(_house)
+
+# (rule, job, lines that must be in the log, how the job ends)
+CASES: list[tuple[str, str, list[str], str]] = [
+    (
+        "syntax: steps[*].if without a status function has success() in front",
+        "- run: exit 1\n- {if: 'true', run: echo never}\n- {if: 'true || always()', run: echo ran}",
+        ["ran", "!never"],
+        "failure",
+    ),
+    (
+        "syntax: steps[*].if with and without ${{ }}",
+        "- {if: github.actor == 'mona', run: echo a}\n- {if: \"${{ github.actor != 'mona' }}\", run: echo b}",
+        ["a", "!b"],
+        "success",
+    ),
+    (
+        "syntax: steps[*].if sees the step's own env",
+        "- {if: env.X == '1', run: echo yes, env: {X: 1}}",
+        ["yes"],
+        "success",
+    ),
+    (
+        "syntax: steps[*].continue-on-error passes the job",
+        "- {run: exit 1, continue-on-error: true}\n- run: echo on",
+        ["on"],
+        "success",
+    ),
+    (
+        "syntax: shell unspecified is bash -e without pipefail",
+        "- run: |\n    false | true\n    echo piped\n    false\n    echo never",
+        ["piped", "!never"],
+        "failure",
+    ),
+    (
+        "syntax: shell bash has pipefail",
+        "- {shell: bash, run: 'false | true; echo never'}",
+        ["!never"],
+        "failure",
+    ),
+    (
+        "syntax: a custom shell gets the script's path",
+        "- {shell: 'cat {0}', run: some text}",
+        ["some text"],
+        "success",
+    ),
+    (
+        "syntax: a step's shell and directory win over defaults",
+        "defaults: {run: {shell: sh, working-directory: nowhere}}\nsteps:\n"
+        "  - {shell: bash, working-directory: ., run: 'echo ${BASH_VERSION:+bash}'}",
+        ["bash"],
+        "success",
+    ),
+    (
+        "commands: GITHUB_ENV is for the next steps, not for the one that writes",
+        '- run: echo A=1 >> $GITHUB_ENV; echo "[$A]"\n- run: echo "[$A][${{ env.A }}]"',
+        ["[]", "[1][1]"],
+        "success",
+    ),
+    (
+        "commands: GITHUB_ENV overrides a job's env, a step's env overrides both",
+        'env: {A: job}\nsteps:\n  - run: echo A=file >> $GITHUB_ENV\n  - run: echo "1 $A"\n'
+        "  - {run: 'echo \"2 $A\"', env: {A: step}}",
+        ["1 file", "2 step"],
+        "success",
+    ),
+    (
+        "commands: GITHUB_PATH puts the last folder first",
+        '- run: |\n    for d in x y; do mkdir $d; printf "#!/bin/sh\\necho from-$d" > $d/t; chmod +x $d/t; '
+        "echo $PWD/$d >> $GITHUB_PATH; done\n- run: t",
+        ["from-y"],
+        "success",
+    ),
+    (
+        "commands: summaries of all steps are kept in order",
+        "- run: echo one >> $GITHUB_STEP_SUMMARY\n- run: echo two >> $GITHUB_STEP_SUMMARY",
+        [],
+        "success",
+    ),
+    (
+        "commands: groups and debug",
+        "- run: echo '::group::G'; echo in; echo '::endgroup::'; echo '::debug::no'",
+        ["##[group]G", "in", "##[endgroup]", "!##[debug]no"],
+        "success",
+    ),
+    (
+        "commands: masking a value",
+        '- run: V=$(echo Z25vbWUtd29yZA== | base64 -d); echo "::add-mask::$V"; echo "it is $V"',
+        ["it is ***"],
+        "success",
+    ),
+    (
+        "commands: masking a value in an environment file",
+        '- run: V=$(echo Z25vbWUtd29yZA== | base64 -d); echo "::add-mask::$V"; echo V=$V >> $GITHUB_ENV\n'
+        '- run: echo "it is $V"',
+        ["it is ***"],
+        "success",
+    ),
+    (
+        "commands: stopping and starting",
+        "- run: |\n    echo '::stop-commands::pause'\n    echo '::group::raw'\n    echo '::pause::'\n    echo '::group::G'",
+        ["::group::raw", "##[group]G"],
+        "success",
+    ),
+    (
+        "variables: GITHUB_* and RUNNER_* cannot be overwritten, CI can",
+        "- {run: 'echo \"$GITHUB_JOB $RUNNER_OS $CI\"', env: {GITHUB_JOB: x, RUNNER_OS: x, CI: mine}}",
+        ["build Linux mine"],
+        "success",
+    ),
+    (
+        "contexts: steps shows outcome before and conclusion after continue-on-error, outputs as strings",
+        "- {id: a, continue-on-error: true, run: 'echo n=1 >> $GITHUB_OUTPUT; exit 1'}\n"
+        "- run: echo '${{ steps.a.outcome }} ${{ steps.a.conclusion }} ${{ steps.a.outputs.n }}'",
+        ["failure success 1"],
+        "success",
+    ),
+    (
+        "contexts: a skipped step is in steps, a later or unknown one is null",
+        "- {id: a, if: false, run: x}\n- run: echo '[${{ steps.a.outcome }}] [${{ steps.zzz.outcome }}]'",
+        ["[skipped] []"],
+        "success",
+    ),
+    (
+        "contexts: job.status follows the steps",
+        "- run: echo '1 ${{ job.status }}'; exit 1\n- {if: always(), run: 'echo \"2 ${{ job.status }}\"'}",
+        ["1 success", "2 failure"],
+        "failure",
+    ),
+    (
+        "contexts: runner and github have the job's folders",
+        "- run: test '${{ runner.temp }}' = $RUNNER_TEMP && test '${{ github.workspace }}' = \"$PWD\" && echo same",
+        ["same"],
+        "success",
+    ),
+    (
+        "syntax: background steps are waited for before the job ends",
+        "- {background: true, run: sleep 0.1; echo late}\n- run: echo early",
+        ["early", "late"],
+        "success",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "job", "lines", "ends"), CASES, ids=[case[0] for case in CASES])
+def test_documented_rule(tmp_path: Path, rule: str, job: str, lines: list[str], ends: str) -> None:
+    outcome: Any = _house.House(tmp_path).run(job)
+    log = outcome.log.splitlines()
+    for line in lines:
+        if line.startswith("!"):
+            assert line[1:] not in log, rule
+        else:
+            assert line in log, f"{rule}\n{outcome.log}"
+    assert outcome.result.conclusion == ends, rule
