@@ -119,7 +119,8 @@ CASES: list[tuple[str, str, list[str], str]] = [
     ),
     (
         "commands: stopping and starting",
-        "- run: |\n    echo '::stop-commands::pause'\n    echo '::group::raw'\n    echo '::pause::'\n    echo '::group::G'",
+        "- run: |\n    echo '::stop-commands::pause'\n    echo '::group::raw'\n"
+        "    echo '::pause::'\n    echo '::group::G'",
         ["::group::raw", "##[group]G"],
         "success",
     ),
@@ -150,7 +151,8 @@ CASES: list[tuple[str, str, list[str], str]] = [
     ),
     (
         "contexts: runner and github have the job's folders",
-        "- run: test '${{ runner.temp }}' = $RUNNER_TEMP && test '${{ github.workspace }}' = \"$PWD\" && echo same",
+        "- run: test '${{ runner.temp }}' = $RUNNER_TEMP\n"
+        "- run: test '${{ github.workspace }}' = \"$PWD\" && echo same",
         ["same"],
         "success",
     ),

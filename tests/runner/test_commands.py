@@ -159,7 +159,8 @@ MATCHER = {
 def test_a_matcher_with_a_loop_finds_each_problem_of_a_file() -> None:
     bench = Bench(files={"m.json": json.dumps(MATCHER).encode()})
     bench.feed(
-        "::add-matcher::m.json\nsrc/a.js\n  1:2  error  broken\n  3:4 warning \x1b[31mmeh\x1b[0m\nsrc/b.js\n  5:6 error x\n"
+        "::add-matcher::m.json\nsrc/a.js\n  1:2  error  broken\n  3:4 warning \x1b[31mmeh\x1b[0m\n"
+        "src/b.js\n  5:6 error x\n"
     )
     found = [(a.level, a.file, a.line, a.column, a.message) for a in bench.effects.annotations]
     assert found == [

@@ -14,7 +14,8 @@ from akashic.runner.reports import NoReportError, read_lcov, read_report, read_s
 
 JUNIT = b"""<?xml version="1.0"?><testsuites><testsuite name="unit">
 <testcase name="a"/><testcase name="b"><failure message="x">y</failure></testcase>
-<testcase name="c"><skipped/></testcase><testcase name="d"><error/></testcase><testcase name="e"><system-out/></testcase>
+<testcase name="c"><skipped/></testcase><testcase name="d"><error/></testcase>
+<testcase name="e"><system-out/></testcase>
 </testsuite></testsuites>"""
 COBERTURA = b"""<?xml version="1.0"?><!DOCTYPE coverage SYSTEM "http://cobertura.sourceforge.net/xml/coverage-04.dtd">
 <coverage line-rate="0.5" lines-covered="3" lines-valid="4"><packages/></coverage>"""

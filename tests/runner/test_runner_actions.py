@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,8 @@ runs:
       run: |
         echo "text=hello ${{ inputs.who }}" >> $GITHUB_OUTPUT
         echo "FROM_ACTION=exported" >> $GITHUB_ENV
-        test -f "$GITHUB_ACTION_PATH/action.yml" && test -f "${{ github.action_path }}/action.yml" && echo found
+        test -f "$GITHUB_ACTION_PATH/action.yml"
+        test -f "${{ github.action_path }}/action.yml" && echo found
     - shell: bash
       run: echo "second [$ONLY_HERE] [$CALLER] [$INPUT_WHO] [${{ steps.say.outputs.text }}]"
 """
@@ -41,7 +41,8 @@ def test_a_fetched_composite_action_runs_its_steps_in_a_frame_of_its_own(house: 
           uses: octo/greet@v1
           with: {who: world}
           env: {CALLER: "yes"}
-        - run: echo "[${{ steps.greet.outputs.said }}] [$FROM_ACTION] [$ONLY_HERE] [${{ steps.say.outputs.text }}]"
+        - run: echo "[$SAID] [$FROM_ACTION] [$ONLY_HERE] [${{ steps.say.outputs.text }}]"
+          env: {SAID: "${{ steps.greet.outputs.said }}"}
         """
     )
     assert outcome.result.conclusion == "success", outcome.log

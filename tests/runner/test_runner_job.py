@@ -208,7 +208,7 @@ def test_the_event_file_and_documented_variables_are_there(house: Any) -> None:
             echo "$GITHUB_ACTION $GITHUB_JOB $GITHUB_REPOSITORY $GITHUB_REF_NAME $GITHUB_RUN_ID"
             echo "$RUNNER_OS $RUNNER_NAME $RUNNER_ENVIRONMENT"
             echo "$AKASHIC_RUN_ID $AKASHIC_JOB $AKASHIC_ATTEMPT"
-            test -d "$RUNNER_TEMP" && test -d "$GITHUB_WORKSPACE" && test -d "$RUNNER_TOOL_CACHE" && echo folders
+            test -d "$RUNNER_TEMP" && test -d "$GITHUB_WORKSPACE" && echo folders
             echo "token=[$GITHUB_TOKEN]"
         """
     )

@@ -28,8 +28,12 @@ def test_the_steps_of_a_group_run_at_the_same_time(house: Any) -> None:
     outcome = house.run(
         """
         - parallel:
-            - {id: a, run: 'touch $RUNNER_TEMP/a; for i in $(seq 200); do [ -e $RUNNER_TEMP/b ] && exit 0; sleep 0.02; done; exit 1'}
-            - {id: b, run: 'touch $RUNNER_TEMP/b; for i in $(seq 200); do [ -e $RUNNER_TEMP/a ] && exit 0; sleep 0.02; done; exit 1'}
+            - id: a
+              run: touch $RUNNER_TEMP/a; until [ -e $RUNNER_TEMP/b ]; do sleep 0.02; done
+              timeout-minutes: 1
+            - id: b
+              run: touch $RUNNER_TEMP/b; until [ -e $RUNNER_TEMP/a ]; do sleep 0.02; done
+              timeout-minutes: 1
         - run: echo done
         """
     )

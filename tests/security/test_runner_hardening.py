@@ -93,7 +93,8 @@ def test_a_value_that_holds_the_delimiter_of_another_sets_nothing_else() -> None
 # 5
 def test_loader_variables_do_not_reach_what_the_runner_runs_for_itself() -> None:
     env = {"LD_PRELOAD": "x", "ld_audit": "x", "NODE_OPTIONS": "x", "BASH_ENV": "x", "GIT_SSH_COMMAND": "x",
-           "GIT_CONFIG_KEY_0": "x", "PYTHONPATH": "x", "BASH_FUNC_ls%%": "x", "PATH": "/bin", "HOME": "/h"}  # fmt: skip
+           "GIT_CONFIG_KEY_0": "x", "PYTHONPATH": "x", "BASH_FUNC_ls%%": "x",
+           "PATH": "/bin", "HOME": "/h"}  # fmt: skip
     assert without_loader_variables(env) == {"PATH": "/bin", "HOME": "/h"}
 
 

@@ -1,4 +1,5 @@
-"""Workflow commands: lines of output that speak to the runner (`::name key=value::data`, `##[name key=value]data`).
+"""Workflow commands: lines of output that speak to the runner (`::name key=value::data`, `##[name
+key=value]data`).
 
 Behaviour: GitHub's "Workflow commands for GitHub Actions"; where that is silent, the runner (a `::` command
 begins its line, a `##[` command stands anywhere in it; names are case-insensitive; unknown names are output).
@@ -23,9 +24,10 @@ ANNOTATIONS_PER_LEVEL_MAX = 10
 """What GitHub keeps of one step for each level; the log has them all."""
 
 UNSECURE_REFUSED = (
-    "The `{}` command is disabled. Please upgrade to using Environment Files or opt into unsecure command execution "
-    "by setting the `ACTIONS_ALLOW_UNSECURE_COMMANDS` environment variable to `true`. For more information see: "
-    "https://github.blog/changelog/2020-10-01-github-actions-deprecating-set-env-and-add-path-commands/"
+    "The `{}` command is disabled. Please upgrade to using Environment Files or opt into unsecure command "
+    "execution by setting the `ACTIONS_ALLOW_UNSECURE_COMMANDS` environment variable to `true`. For more "
+    "information see: https://github.blog/changelog/"
+    "2020-10-01-github-actions-deprecating-set-env-and-add-path-commands/"
 )
 DEPRECATED = (
     "The `{}` command is deprecated and will be disabled soon. Please upgrade to using Environment Files. "
@@ -280,7 +282,8 @@ class Commands:
         value = data.strip().lower()
         if value not in ("on", "off"):
             raise CommandError(
-                f"Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: '{value}'."
+                f"Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: "
+                f"'{value}'."
             )
         self._echo = value == "on"
 

@@ -11,7 +11,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 
 LINE_CHARS_MIN = 3
-"""Lines of a multi-line secret shorter than this are not masked on their own: `{` or `]` would be everywhere."""
+"""Lines of a multi-line secret shorter than this are not masked on their own: `{` or `]` would be
+everywhere."""
 DERIVED_BYTES_MIN = 5
 """Encoded forms shorter than this are left out: two characters of base64 hide nothing and hit everything."""
 

@@ -14,7 +14,8 @@ from akashic.runner.commands import BLOCKED_VARIABLES, Effects
 
 SUMMARY_BYTES_MAX = 1024 * 1024
 FILE_BYTES_MAX = 16 * 1024 * 1024
-"""A file of variables or outputs beyond this fails the step; GitHub's limit for all outputs of a job is 1 MiB."""
+"""A file of variables or outputs beyond this fails the step; GitHub's limit for all outputs of a job is 1
+MiB."""
 
 KINDS = ("env", "output", "state", "path", "step_summary")
 _PREFIXES = {

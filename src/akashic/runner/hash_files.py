@@ -1,8 +1,8 @@
 """`hashFiles(…)`: one digest over the files of the workspace that match patterns.
 
-Source: GitHub's "Evaluate expressions" (`hashFiles`) and the semantics of actions/toolkit's glob package: patterns
-are relative to the workspace, `!` takes away, later patterns win, `**` crosses folders, hidden files match. The
-digest is SHA-256 over the binary SHA-256 of each file, in the order of their paths.
+Source: GitHub's "Evaluate expressions" (`hashFiles`) and the semantics of actions/toolkit's glob package:
+patterns are relative to the workspace, `!` takes away, later patterns win, `**` crosses folders, hidden files
+match. The digest is SHA-256 over the binary SHA-256 of each file, in the order of their paths.
 """
 
 from __future__ import annotations

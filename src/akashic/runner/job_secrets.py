@@ -1,7 +1,7 @@
 """Which secrets a job sees: the repository's and its environment's, handed down through reusable workflows.
 
-Source: GitHub's "Reusing workflow configurations" (passing secrets: `inherit` or by name; an environment's secrets
-belong to the job that names the environment) and "Using secrets" (none for forks).
+Source: GitHub's "Reusing workflow configurations" (passing secrets: `inherit` or by name; an environment's
+secrets belong to the job that names the environment) and "Using secrets" (none for forks).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ TOKEN = "GITHUB_TOKEN"
 
 
 def resolve_secrets(request: JobRequest, source: SecretSource, masker: Masker) -> dict[str, str]:
-    """The `secrets` context of the job. Everything that passes through is masked, also what is not handed on."""
+    """The `secrets` context of the job. Everything that passes through is masked, also what is not handed
+    on."""
     if request.trust == "fork":
         return {}
     own = _masked(source("", request.trust), masker)

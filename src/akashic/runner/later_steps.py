@@ -1,7 +1,7 @@
 """Pre and post steps of actions: before the first step in order, after the last one in reverse order.
 
-Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`, `runs.post`, `runs.post-if`; both conditions are
-`always()` when not given).
+Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`, `runs.post`, `runs.post-if`; both conditions
+are `always()` when not given).
 """
 
 from __future__ import annotations

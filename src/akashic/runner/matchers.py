@@ -1,7 +1,7 @@
 """Problem matchers: regular expressions that turn lines of output into annotations.
 
-Format: actions/toolkit "problem-matchers.md" and the runner's documentation of it: owner, severity, and a list of
-patterns; the last pattern may loop. Colour sequences are removed before matching.
+Format: actions/toolkit "problem-matchers.md" and the runner's documentation of it: owner, severity, and a
+list of patterns; the last pattern may loop. Colour sequences are removed before matching.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From raw chunks of a step's output to masked lines: commands are obeyed, problem matchers see each line.
 
 Order as in GitHub's runner: a line is first tried as a command in its raw form (an `add-mask` holds what it
-hides), what is left is masked and stored. Whole blocks are handled at once; only lines that may be commands are
-looked at one by one, so plain output costs almost nothing a line.
+hides), what is left is masked and stored. Whole blocks are handled at once; only lines that may be
+commands are looked at one by one, so plain output costs almost nothing a line.
 """
 
 from __future__ import annotations

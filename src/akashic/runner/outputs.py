@@ -1,7 +1,7 @@
 """A job's outputs: evaluated after its steps, kept only when they hold no secret.
 
-Source: GitHub's "Workflow syntax", `jobs.<job_id>.outputs` (outputs that hold secrets are redacted and not sent;
-1 MiB for a job).
+Source: GitHub's "Workflow syntax", `jobs.<job_id>.outputs` (outputs that hold secrets are redacted and not
+sent; 1 MiB for a job).
 """
 
 from __future__ import annotations

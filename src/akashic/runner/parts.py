@@ -27,8 +27,8 @@ Answer = Literal["retry", "continue", "abort"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """A step at which the job stands still: before it runs (`before`) or after it failed (`failed`). `env` and
-    `cwd` are exactly what the step's process gets; they hold secrets and are for the shell only."""
+    """A step at which the job stands still: before it runs (`before`) or after it failed (`failed`). `env`
+    and `cwd` are exactly what the step's process gets; they hold secrets and are for the shell only."""
 
     job_key: str
     number: int

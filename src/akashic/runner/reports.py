@@ -1,7 +1,7 @@
 """Test results, coverage and findings that steps left in the workspace: recognised, summarised, kept.
 
-Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. Files are hostile: XML with a document type is refused (it
-is how entities are defined and expanded), sizes, depths and numbers are capped.
+Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. Files are hostile: XML with a document type is
+refused (it is how entities are defined and expanded), sizes, depths and numbers are capped.
 """
 
 from __future__ import annotations

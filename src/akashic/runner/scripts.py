@@ -46,7 +46,8 @@ def run_script(call: Call) -> Conclusion:
 
 
 def _inherited(call: Call, name: str) -> Template | None:
-    """The step's own value, or the job's or workflow's default. A composite action's steps inherit nothing."""
+    """The step's own value, or the job's or workflow's default. A composite action's steps inherit
+    nothing."""
     own: Template | None = getattr(call.step, name)
     if own is not None or call.frame.parent is not None:
         return own

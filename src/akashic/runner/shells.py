@@ -1,7 +1,7 @@
 """Shells: which command runs a step's script, and what the script file holds.
 
-Source: GitHub's "Workflow syntax", `jobs.<job_id>.steps[*].shell` (the table of built-in shells, exit codes, and
-custom shells).
+Source: GitHub's "Workflow syntax", `jobs.<job_id>.steps[*].shell` (the table of built-in shells, exit
+codes, and custom shells).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ShellError(AkashicError):
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """How to run scripts: `template` with `{0}` for the script's path, the file's ending, and whether the user
-    wrote the template. `shown` is what the log says."""
+    """How to run scripts: `template` with `{0}` for the script's path, the file's ending, and whether the
+    user wrote the template. `shown` is what the log says."""
 
     argv: tuple[str, ...]
     suffix: str
@@ -59,7 +59,8 @@ _WINDOWS_ONLY = ("cmd", "powershell")
 
 
 def find_shell(name: str) -> Shell:
-    """The shell for the value of `shell:`; empty means GitHub's default on Linux and macOS. Raises ShellError."""
+    """The shell for the value of `shell:`; empty means GitHub's default on Linux and macOS. Raises
+    ShellError."""
     name = name.strip()
     if not name:
         return DEFAULT
@@ -70,8 +71,8 @@ def find_shell(name: str) -> Shell:
         raise ShellError(f"shell '{name}' exists on Windows only", hint="Use bash, sh, python or pwsh.")
     if "{0}" not in name:
         raise ShellError(
-            f"Invalid shell option '{name}'. Shell must be a valid built-in (bash, sh, python, pwsh) or a format "
-            "string containing '{0}'"
+            f"Invalid shell option '{name}'. Shell must be a valid built-in (bash, sh, python, pwsh) or a "
+            "format string containing '{0}'"
         )
     try:
         argv = tuple(shlex.split(name))

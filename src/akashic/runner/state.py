@@ -57,8 +57,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class LaterStep:
-    """A pre or post step: the step that uses the action, its condition, the frame it belongs to, and what it does
-    (called with the `Call`)."""
+    """A pre or post step: the step that uses the action, its condition, the frame it belongs to, and what
+    it does (called with the `Call`)."""
 
     step: Step
     name: str

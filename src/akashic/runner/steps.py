@@ -181,7 +181,8 @@ class StepRunner:
             minutes = to_number(interpolate(template.value, call.scope, template.position))
             if not 0 < minutes <= STEP_MINUTES_MAX * 10_000:
                 raise AkashicError(
-                    f"{template.position}: timeout-minutes: expected a positive number, got '{to_string(minutes)}'"
+                    f"{template.position}: timeout-minutes: expected a positive number, "
+                    f"got '{to_string(minutes)}'"
                 )
             call.timeout_s = float(minutes) * 60
         if self.state.cancelled and call.frame.parent is None:

@@ -1,7 +1,8 @@
-"""Variables that the runner sets for every step, and variables that must not reach the runner's own processes.
+"""Variables that the runner sets for every step, and variables that must not reach the runner's own
+processes.
 
-Source: GitHub's "Variables reference" (default environment variables); the names that are not documented there
-but set by GitHub's runner are kept too, because actions read them.
+Source: GitHub's "Variables reference" (default environment variables); the names that are not documented
+there but set by GitHub's runner are kept too, because actions read them.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ _LOADER_PREFIXES = ("LD_", "DYLD_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_", "BAS
 
 
 def without_loader_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """`env` without what would load code into a process, or replace its helpers: for processes that the runner
-    starts for itself. The user's own steps get their variables as GitHub allows."""
+    """`env` without what would load code into a process, or replace its helpers: for processes that the
+    runner starts for itself. The user's own steps get their variables as GitHub allows."""
     return {
         name: value
         for name, value in env.items()

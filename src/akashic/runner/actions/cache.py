@@ -20,7 +20,8 @@ ASK_TIMEOUT_S = 30
 _GIT_OPTIONS = (
     "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
     "-c", "core.fsmonitor=false", "-c", "core.symlinks=true", "-c", "advice.detachedHead=false",
-    "-c", "protocol.ext.allow=never", "-c", "core.autocrlf=false", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false",
+    "-c", "protocol.ext.allow=never", "-c", "core.autocrlf=false",
+    "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false",
 )  # fmt: skip
 
 

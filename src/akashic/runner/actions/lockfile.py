@@ -1,7 +1,7 @@
 """`.github/akashic.lock`: the commit that each used action, and each action that those use, is pinned to.
 
-A version tag is a name that its owner can move to other code at any time (CVE-2025-30066). With a lock file the
-code that runs is the code that was locked, and a tag that has moved stops the run.
+A version tag is a name that its owner can move to other code at any time (CVE-2025-30066). With a lock
+file the code that runs is the code that was locked, and a tag that has moved stops the run.
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ class LockFile:
         locked = self.commit(use)
         if locked != commit:
             raise ActionMovedError(
-                f"{use}: '{use.ref}' points to {commit[:12]} now, and {self.path.name} pins it to {locked[:12]}",
-                hint="Somebody moved the tag. Compare the two commits; if the change is right: akashic lock --update",
+                f"{use}: '{use.ref}' points to {commit[:12]} now, "
+                f"and {self.path.name} pins it to {locked[:12]}",
+                hint="Somebody moved the tag. Compare the two commits; "
+                "if the change is right: akashic lock --update",
             )
 
     def write(self) -> None:

@@ -1,6 +1,7 @@
 """Pre parts: of the job's own JavaScript actions, and of those inside its composite actions.
 
-Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`): they run before the job's first step, in order.
+Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`): they run before the job's first step, in
+order.
 """
 
 from __future__ import annotations
