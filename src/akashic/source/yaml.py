@@ -1,8 +1,8 @@
-"""YAML as GitHub reads it: YAML 1.2 core scalars, anchors, no merge keys, no duplicate keys; every node with its
-place.
+"""YAML as GitHub reads it: YAML 1.2 core scalars, anchors, no merge keys, no duplicate keys; every node with
+its place.
 
-Source: the YAML 1.2 core schema, and GitHub's "Workflow syntax" (anchors). The text is hostile: its bytes, its
-depth, its nodes and what its aliases expand to are limited.
+Source: the YAML 1.2 core schema, and GitHub's "Workflow syntax" (anchors). The text is hostile: its bytes,
+its depth, its nodes and what its aliases expand to are limited.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def to_data(node: Node) -> Any:
 def load(text: str | bytes, file: str) -> Node:
     """The one document in a text. An empty text is a null scalar.
 
-    Raises InvalidInput: not YAML, not UTF-8, a duplicate key (with both places), more than one document, or over
-    a limit.
+    Raises InvalidInput: not YAML, not UTF-8, a duplicate key (with both places), more than one document, or
+    over a limit.
     """
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > YAML_BYTES_MAX:
@@ -289,7 +289,8 @@ class _Composer:
                 first = seen[key.text]
                 _fail(
                     place,
-                    f"the key `{key.text}` is written twice (first at line {first.line}, column {first.column})",
+                    f"the key `{key.text}` is written twice "
+                    f"(first at line {first.line}, column {first.column})",
                     "duplicate-key",
                     "remove one of them; YAML's merge of mappings is not supported"
                     if key.text == "<<"

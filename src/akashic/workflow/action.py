@@ -50,8 +50,8 @@ class ActionOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionRuns(msgspec.Struct, frozen=True, kw_only=True):
-    """How the action runs. For node: `main`, `pre`, `post` are files; for docker: `image`, entrypoints, `args`
-    and `env`; for composite: `steps`. `pre_if` and `post_if` default to `always()`."""
+    """How the action runs. For node: `main`, `pre`, `post` are files; for docker: `image`, entrypoints,
+    `args` and `env`; for composite: `steps`. `pre_if` and `post_if` default to `always()`."""
 
     using: Using
     main: str = ""

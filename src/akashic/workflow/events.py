@@ -25,8 +25,8 @@ _TAGS = frozenset({"tags", "tags-ignore"})
 FILTER_KEYS = _BRANCHES | _PATHS | _TAGS
 
 _PULL_REQUEST_TYPES = (
-    "assigned unassigned labeled unlabeled opened edited closed reopened synchronize converted_to_draft locked "
-    "unlocked enqueued dequeued milestoned demilestoned ready_for_review review_requested "
+    "assigned unassigned labeled unlabeled opened edited closed reopened synchronize converted_to_draft "
+    "locked unlocked enqueued dequeued milestoned demilestoned ready_for_review review_requested "
     "review_request_removed auto_merge_enabled auto_merge_disabled stacked"
 )
 _ISSUE_TYPES = (

@@ -4,8 +4,8 @@ Source: GitHub's "Workflow syntax", "Filter pattern cheat sheet". `*` matches an
 `?` zero or one of the character before it, `+` one or more of it, `[…]` one character of a set; `!` at the
 start of a pattern takes back what earlier ones matched.
 
-A pattern is a chain of states that are kept as the bits of a number, so that matching takes time linear in the
-text, whatever the pattern: patterns and names come from strangers.
+A pattern is a chain of states that are kept as the bits of a number, so that matching takes time linear in
+the text, whatever the pattern: patterns and names come from strangers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from functools import lru_cache
 from akashic.errors import UsageError
 
 PATTERN_CHARACTERS_MAX = 1_000
+CLASS_CHARACTERS_MAX = 1_000
+"""So many characters may a `[…]` stand for."""
 
 
 class GlobError(UsageError):
@@ -155,6 +157,8 @@ def _character_class(pattern: str, start: int, states: list[_State]) -> int:
             if low > high:
                 message = f"in the pattern `{pattern}`, the range `{members[at : at + 3]}` is backwards"
                 raise GlobError(message)
+            if high - low >= CLASS_CHARACTERS_MAX:
+                raise GlobError(f"in the pattern `{pattern}`, a range is too wide")
             characters.update(chr(code) for code in range(low, high + 1))
             at += 3
         else:

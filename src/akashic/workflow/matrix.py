@@ -1,7 +1,7 @@
 """A job's matrix as its combinations, and the name that people see for each.
 
-Source: GitHub's "Workflow syntax" (`jobs.<job_id>.strategy.matrix`, `include`, `exclude`). The matrix comes with
-its expressions evaluated.
+Source: GitHub's "Workflow syntax" (`jobs.<job_id>.strategy.matrix`, `include`, `exclude`). The matrix comes
+with its expressions evaluated.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True):
 def expand(matrix: Any, *, position: Position, job: str = "") -> list[Combination]:
     """All combinations in GitHub's order: the first variable changes slowest, added ones come last.
 
-    `matrix` is the evaluated value of `strategy.matrix`. Raises InvalidInput: not a mapping, a variable that is
-    no list or is empty, a wrong `include`/`exclude`, no combination left, or more than MATRIX_JOBS_MAX.
+    `matrix` is the evaluated value of `strategy.matrix`. Raises InvalidInput: not a mapping, a variable that
+    is no list or is empty, a wrong `include`/`exclude`, no combination left, or more than MATRIX_JOBS_MAX.
     """
     of = f" of job `{job}`" if job else ""
     if not isinstance(matrix, dict):

@@ -111,7 +111,8 @@ def _need_place(job: Node, need: str) -> Position:
 
 
 def _cycle(jobs: dict[str, Job]) -> list[str]:
-    """The first circle of needs (its first job again at its end), or nothing. Iterative: chains may be long."""
+    """The first circle of needs (its first job again at its end), or nothing. Iterative: chains may be
+    long."""
     done: set[str] = set()
     for start in jobs:
         path: list[str] = []

@@ -112,7 +112,8 @@ def _called(reader: Reader, job: str, uses: Node, found: dict[str, Node]) -> dic
     if text and not (_LOCAL_CALL.match(text) or _REMOTE_CALL.match(text)):
         reader.add(
             uses.position,
-            f"expected ./.github/workflows/FILE.yml or OWNER/REPO/.github/workflows/FILE.yml@REF, got `{text}`",
+            "expected ./.github/workflows/FILE.yml or OWNER/REPO/.github/workflows/FILE.yml@REF, "
+            f"got `{text}`",
             hint="an expression is not allowed in `uses`" if "${{" in text else "",
             rule="uses",
         )

@@ -1,7 +1,7 @@
 """One step of a job parsed.
 
-Source: GitHub's "Workflow syntax" (`jobs.<job_id>.steps`), with the parallel steps of 2026: `background`, `wait`,
-`wait-all`, `cancel`, `parallel`.
+Source: GitHub's "Workflow syntax" (`jobs.<job_id>.steps`), with the parallel steps of 2026: `background`,
+`wait`, `wait-all`, `cancel`, `parallel`.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ PATHS_MAX = 300
 class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened. `ref` is the full ref that a filter is about (a pull request's base branch as
     `refs/heads/…` goes in `base_ref`); `changed_files` is None when it is not known (path filters then hold);
-    `inputs` are what a person or a caller gave; `cron` says which schedule fired ("" for any); `workflow` is the
-    name of the followed workflow for `workflow_run`."""
+    `inputs` are what a person or a caller gave; `cron` says which schedule fired ("" for any); `workflow` is
+    the name of the followed workflow for `workflow_run`."""
 
     name: str
     action: str = ""
@@ -151,8 +151,8 @@ def dispatch_inputs(
 
 
 def call_inputs(trigger: Trigger, given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
-    """The `inputs` context of a reusable workflow; `given` is the caller's evaluated `with`, `scope` is for the
-    defaults that hold expressions. Raises InvalidInput with all problems."""
+    """The `inputs` context of a reusable workflow; `given` is the caller's evaluated `with`, `scope` is for
+    the defaults that hold expressions. Raises InvalidInput with all problems."""
     return _resolved(trigger.inputs, given, None, trigger.position, scope)
 
 

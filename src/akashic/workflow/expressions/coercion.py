@@ -13,7 +13,9 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Infinity)\Z")
 _RADIX = re.compile(r"0(?:[xX]([0-9a-fA-F]+)|[oO]([0-7]+)|[bB]([01]+))\Z")
 # What JavaScript's Number() trims; Python's own idea of white space differs.
-_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_WHITESPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 _SAFE_INTEGER_MAX = 2**53
 _FRACTION_DIGITS = 15
 _PLAIN_NUMBER_LIMIT = 1e21
@@ -35,7 +37,8 @@ def normal_number(value: float) -> int | float:
 
 
 def parse_number(text: str) -> int | float:
-    """A string as a number: empty is 0, hexadecimal and octal are known, anything else that is no number is NaN."""
+    """A string as a number: empty is 0, hexadecimal and octal are known, anything else that is no number is
+    NaN."""
     text = text.strip(_WHITESPACE)
     if not text:
         return 0

@@ -9,8 +9,9 @@ from akashic.source.position import Position
 class ExpressionError(AkashicError):
     """An expression cannot be parsed or evaluated.
 
-    `offset` counts characters from the start of the expression's own text (0-based), `expression` is that text,
-    `detail` the bare sentence, and `position` the place of the value that holds it, once somebody knows it.
+    `offset` counts characters from the start of the expression's own text (0-based), `expression` is that
+    text, `detail` the bare sentence, and `position` the place of the value that holds it, once somebody
+    knows it.
     """
 
     def __init__(

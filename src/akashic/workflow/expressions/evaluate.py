@@ -41,8 +41,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What an expression may see: contexts by name; status functions only with `status`; `hashFiles` only with
-    `hash_files` (patterns to digest, "" when nothing matches). A context that is not here is an error."""
+    """What an expression may see: contexts by name; status functions only with `status`; `hashFiles` only
+    with `hash_files` (patterns to digest, "" when nothing matches). A context that is not here is an
+    error."""
 
     contexts: Mapping[str, Any]
     status: Status | None = None

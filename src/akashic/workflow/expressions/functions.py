@@ -1,7 +1,7 @@
 """The built-in functions that need only their arguments.
 
-Source: GitHub's "Evaluate expressions" (functions). Each gets evaluated arguments and a budget that counts what
-it makes; a failure is a ValueError, to which the caller adds the place.
+Source: GitHub's "Evaluate expressions" (functions). Each gets evaluated arguments and a budget that counts
+what it makes; a failure is a ValueError, to which the caller adds the place.
 """
 
 from __future__ import annotations

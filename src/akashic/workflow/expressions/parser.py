@@ -192,7 +192,7 @@ class _Parser:
             )
         if key == "case" and count % 2 == 0:
             raise ExpressionError(
-                "`case` takes pairs of a condition and a value, and then a default: an odd number of arguments",
+                "`case` takes pairs of a condition and a value, then a default: an odd number of arguments",
                 expression=self.text,
                 offset=name.offset,
             )

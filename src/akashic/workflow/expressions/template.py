@@ -26,8 +26,8 @@ Segments = tuple[tuple[str, bool, int], ...]
 
 @lru_cache(maxsize=_CACHED_TEMPLATES_MAX)
 def split_template(text: str) -> Segments:
-    """A string cut into literal parts and the texts of its expressions. Raises ExpressionError when a `${{` is
-    not closed; a `}}` inside a quoted string does not close."""
+    """A string cut into literal parts and the texts of its expressions. Raises ExpressionError when a `${{`
+    is not closed; a `}}` inside a quoted string does not close."""
     segments: list[tuple[str, bool, int]] = []
     at = 0
     while True:
@@ -65,7 +65,8 @@ def _closing(text: str, start: int) -> int:
 
 
 def expressions_in(value: Any) -> Iterator[str]:
-    """The texts of all expressions anywhere in a value, keys included. Raises ExpressionError for an open one."""
+    """The texts of all expressions anywhere in a value, keys included. Raises ExpressionError for an open
+    one."""
     if isinstance(value, str):
         if _OPEN in value:
             for text, is_expression, _ in split_template(value):
@@ -152,8 +153,8 @@ def _condition_texts(text: Any) -> tuple[str, Segments | None]:
 
 
 def uses_status_function(text: Any) -> bool:
-    """Whether a condition calls `success()`, `failure()`, `always()` or `cancelled()` anywhere, so that GitHub
-    does not add `success() &&`. Raises ExpressionError."""
+    """Whether a condition calls `success()`, `failure()`, `always()` or `cancelled()` anywhere, so that
+    GitHub does not add `success() &&`. Raises ExpressionError."""
     shown, segments = _condition_texts(text)
     if segments is None:
         return bool(shown.strip()) and parse_expression(shown).uses_status
