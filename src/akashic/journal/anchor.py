@@ -53,17 +53,17 @@ class HeadFile:
         except OSError:
             return None
 
-    def advance(self, head: Head, is_ours: Callable[[Head], bool]) -> Head:
+    def advance(self, head: Head, is_ours: Callable[[Head], bool]) -> bool:
         """Move the file to `head` when it is ahead and what the file names is part of our chain (`is_ours`);
-        otherwise leave it: it is the evidence of what was lost. Returns what the file says now."""
+        otherwise leave it: it is the evidence of what was lost. Whether it moved."""
         descriptor = self._open()
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             known = _parse(os.pread(descriptor, _LINE_BYTES, 0))
             if known is None or known.position >= head.position or not is_ours(known):
-                return known or EMPTY
+                return False
             os.pwrite(descriptor, _line(head), 0)
-            return head
+            return True
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 

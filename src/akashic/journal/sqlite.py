@@ -275,7 +275,8 @@ class SqliteJournal:
     def _advance(self, head: Head) -> None:
         self._unsynced = None
         try:
-            self._anchor = self._head_file.advance(head, self._is_ours)
+            if self._head_file.advance(head, self._is_ours):
+                self._anchor = head
         except OSError:
             # The record is safe; the head file is evidence only, and `verify` says when it is missing.
             return
