@@ -1,0 +1,1 @@
+"""The local target: releases as supervised processes of this machine, behind a reverse proxy."""
