@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -78,6 +79,11 @@ class LockedRequirement(msgspec.Struct, frozen=True, kw_only=True):
     marker: str = ""
 
 
+def normal_name(name: str) -> str:
+    """A distribution's name as the packaging specification normalises it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def parse_lock(text: str, file: str) -> list[LockedRequirement]:
     """The requirements of a hash-locked file (pip's format). Raises UsageError for a line that is not locked
     to one version with at least one SHA-256, and for links, paths and includes."""
@@ -96,7 +102,7 @@ def parse_lock(text: str, file: str) -> list[LockedRequirement]:
                 f"{where}: expected 'name==version --hash=sha256:…', got {line[:60]!r}",
                 hint="write the lock with: uv export --frozen --no-dev --no-emit-project -o FILE",
             )
-        name = re.sub(r"[-_.]+", "-", match[1]).lower()
+        name = normal_name(match[1])
         found.append(
             LockedRequirement(name=name, version=match[2], sha256=hashes, marker=(match[3] or "").strip())
         )
@@ -403,12 +409,12 @@ def read_packages(target: Path, requirements: Sequence[LockedRequirement] = ()) 
     found: list[Package] = []
     for file in target.glob("*.dist-info/METADATA"):
         head = HeaderParser().parsestr(file.read_text(encoding="utf-8", errors="replace"))
-        name = re.sub(r"[-_.]+", "-", str(head.get("Name", file.parent.name))).lower()
+        name = normal_name(str(head.get("Name", file.parent.name)))
         found.append(
             Package(
                 name=name,
                 version=str(head.get("Version", "")),
-                license=_license(head),
+                license=license_of(head),
                 requires=tuple(sorted(str(value) for value in head.get_all("Requires-Dist", []))),
                 sha256=hashes.get(name, ()),
             )
@@ -416,10 +422,8 @@ def read_packages(target: Path, requirements: Sequence[LockedRequirement] = ()) 
     return sorted(found, key=lambda package: package.name)
 
 
-def _license(head: object) -> str:
-    from email.message import Message
-
-    assert isinstance(head, Message)
+def license_of(head: Message) -> str:
+    """The licence as a distribution's metadata says it, the best field first; empty when it says nothing."""
     if expression := str(head.get("License-Expression", "")).strip():
         return expression
     classifiers = [str(value) for value in head.get_all("Classifier", [])]

@@ -54,10 +54,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     dirty: bool
 
 
-def find_source(root: Path, *, revision: str = "HEAD", dirty: bool | None = None) -> Source:
+def find_source(
+    root: Path, *, revision: str = "HEAD", dirty: bool | None = None, untracked: bool = True
+) -> Source:
     """The state of `root` to build from.
 
-    `dirty` None means: the commit when the folder has no uncommitted change, else the uncommitted tree. A
+    `dirty` None means: the commit when the folder has no uncommitted change, else the uncommitted tree; a new
+    file counts as a change unless `untracked` is false (in a job's workspace steps leave files behind). A
     revision other than HEAD is always built from the commit. Raises UsageError without repository or commit.
     """
     if revision.startswith("-"):
@@ -71,7 +74,15 @@ def find_source(root: Path, *, revision: str = "HEAD", dirty: bool | None = None
     commit_time_s = int(_git(root, "show", "-s", "--format=%ct", commit).split()[0])
     if dirty is None:
         dirty = revision == "HEAD" and bool(
-            _git(root, "status", "--porcelain", "-z", "--untracked-files=all", "--", ".").strip("\0")
+            _git(
+                root,
+                "status",
+                "--porcelain",
+                "-z",
+                f"--untracked-files={'all' if untracked else 'no'}",
+                "--",
+                ".",
+            ).strip("\0")
         )
     return Source(root=str(root), prefix=prefix, commit=commit, commit_time_s=commit_time_s, dirty=dirty)
 

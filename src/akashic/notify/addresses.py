@@ -1,4 +1,4 @@
-"""Which addresses a notification may be sent to. Checked where the connection is made, not when the name is read.
+"""Which addresses a notification may be sent to, checked where the connection is made.
 
 A receiver's name that resolves to an address inside of the machine or the cloud's metadata service would let
 whoever writes the configuration reach what only we can reach.

@@ -27,8 +27,8 @@ class WebhookReceiver(Receiver, frozen=True, kw_only=True, tag="slack", forbid_u
     """A Slack-compatible incoming webhook.
 
     `url_secret` names the secret that holds the URL; `url` gives it in the open and is for receivers on this
-    machine. Plain http is accepted for loopback only. `allow_private` accepts an https receiver with a private
-    address; link-local and metadata addresses never.
+    machine. Plain http is accepted for loopback only. `allow_private` accepts an https receiver with a
+    private address; link-local and metadata addresses never.
     """
 
     url_secret: str = ""

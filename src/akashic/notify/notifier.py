@@ -7,6 +7,7 @@ is reported and fails nothing. A receiver may get a message twice (its answer wa
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -52,8 +53,8 @@ class Delivery:
 class Notifier:
     """The receivers of a configuration.
 
-    `secret` looks a secret up by its name (None: there is none). `say` gets lines for the console. `report` is
-    called with each delivery that is decided, from its thread. `tls` is for tests with servers of their own.
+    `secret` looks a secret up by its name (None: there is none). `say` gets lines for the console. `report`
+    is called with each delivery that is decided, from its thread. `tls` is for tests with servers of their own.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Notifier:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._pending: list[Delivery] = []
+        self._flushed_at_exit = False
 
     def send(self, message: Message, *, receivers: tuple[str, ...] = ()) -> list[Delivery]:
         """Tell the receivers that hear about this kind and environment (of those named, when some are).
@@ -117,6 +119,9 @@ class Notifier:
             full = len(self._pending) >= PENDING_MAX
             if not full:
                 self._pending.append(delivery)
+            if not self._flushed_at_exit:
+                atexit.register(self.close)
+                self._flushed_at_exit = True
         if full:
             self._decide(delivery, SendFailed(f"{PENDING_MAX} messages are waiting already", retry=False))
             return delivery

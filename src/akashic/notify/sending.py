@@ -6,8 +6,8 @@ from akashic.errors import AkashicError
 
 
 class SendFailed(AkashicError):
-    """An attempt failed. `retry` says whether another one may help; `after_s` is how long the receiver asked us
-    to wait. The message holds no address that is a secret."""
+    """An attempt failed. `retry` says whether another one may help; `after_s` is how long the receiver asked
+    us to wait. The message holds no address that is a secret."""
 
     def __init__(self, message: str, *, retry: bool, after_s: float = 0.0) -> None:
         super().__init__(message)

@@ -1,0 +1,193 @@
+"""Looks through an image for what should not be in one: secrets, dangerous modes, root, licences that the
+policy does not accept, known vulnerabilities. Needs no network; nothing of the image is run or unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+
+from akashic.images.advisories import vulnerable
+from akashic.images.config import ImageConfig
+from akashic.images.dependencies import Package, license_of, normal_name
+from akashic.images.findings import Finding, Severity
+from akashic.images.layout import read_config, read_manifest
+from akashic.images.store import ImageError, Layout
+from akashic.images.unpack import Limits
+
+FILE_BYTES_MAX = 4 * 1024 * 1024
+"""Larger files are not searched for secrets."""
+
+METADATA_BYTES_MAX = 1024 * 1024
+
+# High-signal only: each begins with a mark that its issuer gives to nothing else.
+SECRET_PATTERNS: tuple[tuple[str, Severity, str], ...] = (
+    ("private-key", "critical", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}"),
+    ("age-secret-key", "critical", r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
+    ("aws-access-key", "critical", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
+    ("github-token", "critical", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{82})\b"),
+    ("gitlab-token", "critical", r"\bglpat-[A-Za-z0-9_-]{20,}"),
+    ("slack-token", "high", r"\bxox[abpr]-[0-9]{8,}-[A-Za-z0-9-]{20,}"),
+    (
+        "slack-webhook",
+        "high",
+        r"https://hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,}",
+    ),
+    ("stripe-key", "critical", r"\b[rs]k_live_[A-Za-z0-9]{24,}"),
+    ("google-api-key", "high", r"\bAIza[A-Za-z0-9_-]{35}\b"),
+    ("openai-key", "critical", r"\bsk-(?:proj-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}"),
+    ("npm-token", "critical", r"\bnpm_[A-Za-z0-9]{36}\b"),
+    ("pypi-token", "critical", r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}"),
+)
+_SECRETS = [(rule, severity, re.compile(text.encode())) for rule, severity, text in SECRET_PATTERNS]
+_FORBIDDEN_FILES = re.compile(
+    r"(?:^|/)(?:\.env(?:\.(?!example|sample|template)[^/]*)?|\.git|\.akashic|id_(?:rsa|ed25519))(?:/|$)"
+)
+
+
+class ScanPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for besides what always is. `licenses_denied` are words of licence names (without regard
+    to case); `advisories` is a folder of OSV records."""
+
+    licenses_denied: tuple[str, ...] = ("AGPL", "SSPL", "BUSL")
+    advisories: str = ""
+
+
+def scan_image(layout: Path, digest: str, policy: ScanPolicy, *, platform: str = "") -> list[Finding]:
+    """All findings, the most severe first. Raises ImageError when the image is missing or damaged."""
+    config = read_config(layout, digest, platform=platform)
+    manifest = read_manifest(layout, digest, platform=platform)
+    findings = list(_about_config(config))
+    packages: dict[str, Package] = {}
+    for descriptor in manifest["layers"]:
+        path = Layout(layout).blob_path(str(descriptor["digest"]))
+        with path.open("rb") as file:
+            packed = str(descriptor["mediaType"]).endswith("gzip")
+            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
+            findings.extend(_about_layer(stream, packages))
+    installed = [packages[name] for name in sorted(packages)]
+    findings.extend(_about_licenses(installed, policy))
+    if policy.advisories:
+        findings.extend(vulnerable(installed, Path(policy.advisories)))
+    order = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+    return sorted(set(findings), key=lambda f: (order[f.severity], f.rule, f.where, f.line))
+
+
+def _about_config(config: ImageConfig) -> Iterator[Finding]:
+    user = config.user.partition(":")[0]
+    if user in ("", "0", "root"):
+        yield Finding(
+            rule="root-user",
+            severity="high",
+            where="config/User",
+            message="the image runs as root",
+            hint="set image.user to an unprivileged user, such as 1001:1001",
+        )
+    if not config.has_healthcheck:
+        yield Finding(
+            rule="no-healthcheck",
+            severity="low",
+            where="config/Healthcheck",
+            message="the image has no health check",
+            hint="set image.healthcheck",
+        )
+    for name, value in config.env.items():
+        for rule, severity, pattern in _SECRETS:
+            if pattern.search(value.encode()):
+                yield Finding(
+                    rule=f"secret/{rule}",
+                    severity=severity,
+                    where=f"config/Env/{name}",
+                    message="a secret in the image's environment",
+                )
+
+
+def _about_layer(stream: IO[bytes], packages: dict[str, Package]) -> Iterator[Finding]:
+    limits = Limits()
+    total = 0
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for number, member in enumerate(archive):
+                total += member.size
+                if number >= limits.entries_max or total > limits.bytes_max:
+                    raise ImageError("a layer is larger than what is scanned")
+                yield from _about_mode(member)
+                if member.isreg() and (reader := archive.extractfile(member)) is not None:
+                    yield from _about_file(member, reader, packages)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ImageError(f"a layer cannot be read: {error}") from None
+
+
+def _about_mode(member: tarfile.TarInfo) -> Iterator[Finding]:
+    name = "/" + member.name.lstrip("/")
+    if member.isreg() and member.mode & 0o6000:
+        yield Finding(
+            rule="setuid",
+            severity="high",
+            where=name,
+            message=f"runs with its owner's rights (mode {member.mode & 0o7777:04o})",
+        )
+    if not member.issym() and member.mode & 0o002 and not member.mode & 0o1000:
+        yield Finding(
+            rule="world-writable",
+            severity="medium",
+            where=name,
+            message=f"every user may write to it (mode {member.mode & 0o7777:04o})",
+        )
+    if _FORBIDDEN_FILES.search(member.name):
+        yield Finding(
+            rule="sensitive-file",
+            severity="high",
+            where=name,
+            message="a file that usually holds secrets or history",
+        )
+
+
+def _about_file(
+    member: tarfile.TarInfo, reader: IO[bytes], packages: dict[str, Package]
+) -> Iterator[Finding]:
+    if member.name.endswith(".dist-info/METADATA"):
+        head = HeaderParser().parsestr(reader.read(METADATA_BYTES_MAX).decode("utf-8", "replace"))
+        name = normal_name(str(head.get("Name", "")))
+        packages[name] = Package(name=name, version=str(head.get("Version", "")), license=license_of(head))
+        return
+    if member.size > FILE_BYTES_MAX:
+        return
+    content = reader.read()
+    if b"\0" in content[:8192]:
+        return
+    for rule, severity, pattern in _SECRETS:
+        for match in pattern.finditer(content):
+            yield Finding(
+                rule=f"secret/{rule}",
+                severity=severity,
+                where="/" + member.name.lstrip("/"),
+                line=content.count(b"\n", 0, match.start()) + 1,
+                message="looks like a secret (it is not shown)",
+                hint="remove it, and rotate it: it is in the history",
+            )
+
+
+def _about_licenses(packages: Sequence[Package], policy: ScanPolicy) -> Iterator[Finding]:
+    for package in packages:
+        where = f"{package.name}=={package.version}"
+        denied = next(
+            (word for word in policy.licenses_denied if word.lower() in package.license.lower()), ""
+        )
+        if denied:
+            yield Finding(
+                rule="license-denied",
+                severity="high",
+                where=where,
+                message=f"its licence ({package.license}) is not accepted ({denied})",
+            )
+        elif not package.license:
+            yield Finding(
+                rule="license-unknown", severity="low", where=where, message="its metadata names no licence"
+            )
