@@ -243,3 +243,40 @@ def test_hash_files_sees_the_workspace(house: Any) -> None:
     )
     once = hashlib.sha256(hashlib.sha256(b"x").digest()).hexdigest()
     assert f"[{once}] []" in outcome.log.splitlines()
+
+
+def test_long_lines_and_bytes_that_are_not_text_are_stored(house: Any) -> None:
+    outcome = house.run(
+        "- run: |\n    head -c 1000000 /dev/zero | tr '\\0' x; echo\n    printf 'a\\377b\\nlast'"
+    )
+    lines = outcome.log.splitlines()
+    assert "x" * 1_000_000 in lines and "a\ufffdb" in lines and "last" in lines
+
+
+def test_what_a_step_leaves_running_does_not_hold_the_job(house: Any) -> None:
+    outcome = house.run("- run: (sleep 60 > /dev/null 2>&1 &) ; echo done\n- run: echo next")
+    assert outcome.result.conclusion == "success"
+    assert outcome.result.duration_s < 30
+
+
+def test_a_reporter_that_takes_blocks_gets_blocks(house: Any) -> None:
+    class Blocks:
+        def __init__(self) -> None:
+            self.blocks: list[str] = []
+
+        def job_ready(self, notes: tuple[str, ...]) -> None: ...
+
+        def step_started(self, number: int, name: str) -> None: ...
+
+        def line(self, number: int, text: str) -> None:
+            raise AssertionError("a block was expected")
+
+        def lines(self, number: int, block: str) -> None:
+            self.blocks.append(block)
+
+        def step_finished(self, report: object) -> None: ...
+
+    blocks = Blocks()
+    house.run("- run: seq 3", recorder=blocks)
+    assert "1\n2\n3\n" in "".join(blocks.blocks)
+    assert all(block.endswith("\n") for block in blocks.blocks)

@@ -38,16 +38,18 @@ def open_shell(stop: Stop, *, shell: str = "bash") -> int:
         raise Unsupported(f"cannot open a shell in {folder}: {error.strerror}") from error
 
 
-def ask_before(call: Call) -> None:
-    """Stop before the step when the user named it."""
+def ask_before(call: Call) -> bool:
+    """Stop before the step when the user named it; whether the job shall end here."""
     parts = call.state.parts
     if parts.breakpoint is None or not parts.break_at or call.frame.parent is not None:
-        return
+        return False
     request = call.state.request
     names = {call.step.id, call.name, str(call.number)} - {""}
     wanted = {f"{job}/{step}" for job in (request.key, request.job.id) for step in names}
-    if wanted & parts.break_at and parts.breakpoint(_stop(call, "before", "")) == "abort":
-        call.state.aborted = True
+    if not wanted & parts.break_at or parts.breakpoint(_stop(call, "before", "")) != "abort":
+        return False
+    call.state.aborted = True
+    return True
 
 
 def ask_failed(call: Call) -> bool:

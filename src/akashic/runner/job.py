@@ -115,10 +115,8 @@ class _Attempt:
                 sandbox = self._open(contexts, env)
                 state = self._state(sandbox, log, contexts, env)
                 state.actions = actions
-                for line in (
-                    *sandbox.notes,
-                    *(note for info in sandbox.services.values() for note in info.notes),
-                ):
+                notes = [*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)]
+                for line in dict.fromkeys(notes):
                     set_up.say(line)
             except AkashicError as error:
                 return self._not_started(set_up, error)

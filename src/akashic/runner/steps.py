@@ -142,8 +142,7 @@ class StepRunner:
                 timer = threading.Timer(call.timeout_s, own.cancel, kwargs=_TIMEOUT)
                 timer.daemon = True
                 timer.start()
-            ask_before(call)
-            outcome = "cancelled" if state.aborted else body(call)
+            outcome = "cancelled" if ask_before(call) else body(call)
         except AkashicError as error:
             call.fail(error.message)
             if error.hint:

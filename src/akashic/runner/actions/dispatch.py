@@ -6,7 +6,6 @@ from pathlib import Path
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
-from akashic.runner.actions.builtin import run_builtin
 from akashic.runner.actions.composite import run_composite
 from akashic.runner.actions.inputs import given_inputs
 from akashic.runner.actions.javascript import run_javascript
@@ -30,6 +29,9 @@ def run_action(call: Call) -> Conclusion:
             lines += ["with:", *(f"  {name}: {value}" for name, value in given.items())]
         call.say("\n".join((*lines, *env_lines(call), "##[endgroup]")))
     if action.builtin is not None:
+        # Imported here: it brings the stores along, and most jobs start without them.
+        from akashic.runner.actions.builtin import run_builtin
+
         return run_builtin(call, action.builtin, given)
     assert action.metadata is not None
     if action.metadata.runs.using == "composite":
