@@ -1,4 +1,4 @@
-"""Resolves requirements/*.lock from pyproject.toml with uv: every version and hash, and no address of an index,
+"""Resolves requirements/*.lock from pyproject.toml with uv: every version and hash, no address of an index,
 so that the files serve uv and pip, from any index or mirror."""
 
 from __future__ import annotations

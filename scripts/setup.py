@@ -21,7 +21,7 @@ PYTHON_MIN = (3, 11)
 
 
 def fingerprint(lock: Path) -> str:
-    """What the environment is made from: the lock, the project's metadata, this Python, the folder's place."""
+    """What the environment is made from: the lock, the project's metadata, this Python, this folder."""
     digest = hashlib.sha256()
     for part in (lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes()):
         digest.update(part)
@@ -37,7 +37,11 @@ def run(*argv: str | Path, env: dict[str, str]) -> None:
 
 def install(venv: Path, lock: Path) -> None:
     """Make the environment anew and install the locked packages and the project into it."""
-    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+    }
     python = venv / "bin" / "python"
     uv = shutil.which("uv")
     if uv:
@@ -58,7 +62,8 @@ def main() -> None:
     parser.add_argument("--lock", choices=("local", "dev"), required=True)
     args = parser.parse_args()
     if sys.version_info < PYTHON_MIN:
-        sys.exit(f"error: Python {PYTHON_MIN[0]}.{PYTHON_MIN[1]} or newer is needed, this is {sys.version.split()[0]}")
+        wanted = ".".join(str(part) for part in PYTHON_MIN)
+        sys.exit(f"error: Python {wanted} or newer is needed, this is {sys.version.split()[0]}")
     venv = ROOT / args.venv
     stamp = venv / "akashic-setup"
     ready = stamp.read_text().split() if stamp.exists() else []

@@ -156,7 +156,7 @@ def _without_credentials(url: str) -> str:
 
 
 def changed_files(repository: Repository) -> tuple[str, ...]:
-    """Paths, relative to the root, that the last commit changed, and those that are changed and not committed."""
+    """Paths below the root that the last commit changed, and those with uncommitted changes."""
 
     def lines(*argv: str) -> list[str]:
         result = subprocess.run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +33,18 @@ ID_ATTEMPTS_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asks for with `akashic run`, `plan` or `up`. `event_name` "" means: push, or the only event
-    that the workflows know. `payload` is what the user gave; the rest is made up from git. `from_commit` takes
-    the workflow files and the tree from the commit, not from the working tree. `branch` stands in for the one
-    that is checked out."""
+    """What a person asks for with `akashic run`, `plan` or `up`.
+
+    `event_name` "" means push, or the only event that the workflows know. `payload` is what the user gave; the
+    rest is made up from git. `from_commit` takes the workflow files and the tree from the commit, not from the
+    working tree. `branch` stands in for the one that is checked out."""
 
     event_name: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     vars: Mapping[str, str] = field(default_factory=dict)
     workflows: Sequence[str] = ()
-    filter: JobFilter = JobFilter()
+    filter: JobFilter = field(default_factory=JobFilter)
     actor: str = ""
     branch: str = ""
     from_commit: bool = False

@@ -18,7 +18,7 @@ CALL_DEPTH_MAX = 10
 """GitHub: a top-level caller and up to nine levels of reusable workflows."""
 
 RemoteReader = Callable[[str], str]
-"""`owner/repo/.github/workflows/file.yml@ref` to the file's text; raises AkashicError when it cannot be had."""
+"""`owner/repo/.github/workflows/file.yml@ref` to the file's text; raises AkashicError when it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ WatchRun = Callable[[RunCreated], RunObserver]
 
 
 class Conductor:
-    """Drives runs side by side and shows them. `watch` adds an observer to each run (gates are answered so)."""
+    """Drives runs side by side and shows them. `watch` adds an observer to each run (to answer its gates)."""
 
     def __init__(
         self,

@@ -139,15 +139,14 @@ def _present(
 
 def _record(problem: Problem) -> dict[str, Any]:
     place = problem.position
-    record = {
+    return {
         "file": place.file,
         "line": place.line,
         "column": place.column,
         "severity": problem.severity,
         "rule": problem.rule,
-        "message": problem.message,
+        "message": f"{problem.message} ({problem.hint})" if problem.hint else problem.message,
     }
-    return record | ({"hint": problem.hint} if problem.hint else {})
 
 
 def _print_text(problems: Sequence[Problem], files: Sequence[Path], context: CommandContext) -> None:

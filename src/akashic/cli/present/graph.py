@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from akashic.app.runs import Request, Selection, Triggered
@@ -44,7 +45,7 @@ def plan_lines(selection: Selection, request: Request, *, color: bool) -> list[s
     style = Style(color)
     lines: list[str] = []
     for item in selection.triggered:
-        lines += _workflow(item, request, style) + [""]
+        lines += [*_workflow(item, request, style), ""]
     for path, reason in selection.passed_over:
         lines.append(style("dim", safe_for_terminal(f"– {path} does not run: {reason}")))
     return lines
@@ -55,7 +56,7 @@ def _workflow(item: Triggered, request: Request, style: Style) -> list[str]:
     lines = [style("bold", safe_for_terminal(f"{workflow.title}  ({workflow.path}, on {item.event_name})"))]
     wanted = wanted_jobs(workflow, request.filter.jobs)
     width = max((len(job_id) for job_id in wanted), default=0)
-    for number, jobs in enumerate(stages(workflow, wanted), 1):
+    for number, jobs in enumerate(_stages(item, request), 1):
         for position, job in enumerate(jobs):
             lead = f"{number:>3}  " if position == 0 else "     "
             lines.append(safe_for_terminal(f"{lead}{job.id.ljust(width)}  {_facts(job)}".rstrip()))
@@ -75,3 +76,50 @@ def _facts(job: Job) -> str:
     if job.if_ is not None:
         facts.append(f"if {job.if_.value}")
     return "; ".join(facts)
+
+
+def plan_json(selection: Selection, request: Request) -> str:
+    """The plan as one JSON object."""
+    runs = [
+        {
+            "workflow": item.loaded.workflow.path,
+            "name": item.loaded.workflow.title,
+            "event": item.event_name,
+            "stages": [[job.id for job in jobs] for jobs in _stages(item, request)],
+            "jobs": [
+                {
+                    "id": job.id,
+                    "needs": list(job.needs),
+                    "uses": job.uses,
+                    "if": job.if_.value if job.if_ is not None else None,
+                    "matrix": job.strategy is not None and job.strategy.matrix is not None,
+                    "environment": job.environment.name.value if job.environment is not None else None,
+                }
+                for jobs in _stages(item, request)
+                for job in jobs
+            ],
+        }
+        for item in selection.triggered
+    ]
+    passed_over = [{"workflow": path, "reason": reason} for path, reason in selection.passed_over]
+    return json.dumps({"event": selection.event_name, "runs": runs, "not_run": passed_over}, indent=2)
+
+
+def plan_mermaid(selection: Selection, request: Request) -> str:
+    """The plan as a Mermaid flowchart."""
+    lines = ["flowchart LR"]
+    for number, item in enumerate(selection.triggered):
+        # Quotes would end a Mermaid label.
+        title = item.loaded.workflow.title.replace('"', "'")
+        lines.append(f'  subgraph w{number}["{title}"]')
+        for jobs in _stages(item, request):
+            for job in jobs:
+                lines.append(f'    w{number}_{job.id}["{job.id}"]')
+                lines += [f"    w{number}_{need} --> w{number}_{job.id}" for need in job.needs]
+        lines.append("  end")
+    return "\n".join(lines) + "\n"
+
+
+def _stages(item: Triggered, request: Request) -> list[list[Job]]:
+    workflow = item.loaded.workflow
+    return stages(workflow, wanted_jobs(workflow, request.filter.jobs))

@@ -6,7 +6,7 @@ import threading
 from typing import TextIO
 
 from akashic.cli.present.style import Style, duration
-from akashic.cli.present.texts import headline
+from akashic.cli.present.texts import headline, log_text
 from akashic.engine.events import (
     GateOpened,
     GatePassed,
@@ -82,14 +82,19 @@ class PlainPresenter:
 
     def line(self, key: str, number: int, text: str) -> None:
         if self._show_logs:
-            self._line(key, f"  | {text}")
+            self.lines(key, number, text)
 
     def lines(self, key: str, number: int, block: str) -> None:
         """Complete lines at once: one lock and one write for all of them."""
         if not self._show_logs:
             return
         lead = f"{self._prefix}[{key}]   | "
-        text = safe_for_terminal(block[:-1] if block.endswith("\n") else block)
+        block = block.removesuffix("\n")
+        if "##[" in block:
+            shown = [log_text(line) for line in block.split("\n")]
+            text = "\n".join(line for line in shown if line is not None)
+        else:
+            text = safe_for_terminal(block)
         with self._lock:
             self._out.write(lead + text.replace("\n", "\n" + lead) + "\n")
             self._out.flush()

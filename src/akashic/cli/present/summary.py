@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from akashic.cli.present.style import Style
-from akashic.cli.present.texts import LOG_TAIL_LINES
-from akashic.engine.requests import Annotation, StepReport
+from akashic.cli.present.texts import LOG_TAIL_LINES, log_text
+from akashic.engine.requests import Annotation, StepReport, TestReport
 from akashic.engine.view import JobView, RunView
 from akashic.journal.logs import LogStore
 from akashic.runner.terminal import safe_for_terminal
@@ -37,8 +37,9 @@ def _tail(view: RunView, job: JobView, step: StepReport, logs: LogStore) -> list
         return []
     tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
     for line in logs.read(view.run_id, job.key, job.attempt):
-        if line.step == step.number:
-            tail.append(safe_for_terminal(line.text))
+        shown = log_text(line.text) if line.step == step.number else None
+        if shown is not None:
+            tail.append(shown)
     return list(tail)
 
 
@@ -73,23 +74,19 @@ def _annotations(view: RunView, style: Style) -> list[str]:
 
 
 def reports(view: RunView) -> list[str]:
-    """A line for each kind of report that the run's jobs left."""
-    lines: list[str] = []
-    for job in view.jobs:
-        for report in job.reports:
-            if report.kind == "junit":
-                text = f"{report.passed} passed, {report.failed + report.errors} failed, {report.skipped} skipped"
-            elif report.kind == "coverage":
-                text = (
-                    f"{report.coverage_percent:.1f} % covered"
-                    if report.coverage_percent is not None
-                    else "no figure"
-                )
-            else:
-                total = sum(report.findings.values())
-                levels = ", ".join(
-                    f"{count} {level}" for level, count in sorted(report.findings.items()) if count
-                )
-                text = f"{total} findings" + (f" ({levels})" if levels else "")
-            lines.append(safe_for_terminal(f"{job.name}: {report.title or report.path}: {text}"))
-    return lines
+    """A line for each report that the run's jobs left."""
+    return [
+        safe_for_terminal(f"{job.name}: {report.title or report.path}: {report_figures(report)}")
+        for job in view.jobs
+        for report in job.reports
+    ]
+
+
+def report_figures(report: TestReport) -> str:
+    """`12 passed, 0 failed, 1 skipped`, `93.1 % covered`, or `2 findings (1 error, 1 warning)`."""
+    if report.kind == "junit":
+        return f"{report.passed} passed, {report.failed + report.errors} failed, {report.skipped} skipped"
+    if report.kind == "coverage":
+        return "no figure" if report.coverage_percent is None else f"{report.coverage_percent:.1f} % covered"
+    levels = ", ".join(f"{count} {level}" for level, count in sorted(report.findings.items()) if count)
+    return f"{sum(report.findings.values())} findings" + (f" ({levels})" if levels else "")

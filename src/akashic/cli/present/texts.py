@@ -40,6 +40,28 @@ def job_kind(job: JobView) -> str:
     return {"running": "running", "blocked": "waiting"}.get(job.status, "queued")
 
 
+_LOG_MARKS = {
+    "##[group]": "▸ ",
+    "##[error]": "error: ",
+    "##[warning]": "warning: ",
+    "##[notice]": "notice: ",
+    "##[debug]": "debug: ",
+    "##[command]": "$ ",
+}
+
+
+def log_text(text: str) -> str | None:
+    """A log line as people read it: the runner's marks as words, None for a mark that only ends a group."""
+    if not text.startswith("##["):
+        return safe_for_terminal(text)
+    if text.startswith("##[endgroup]"):
+        return None
+    for mark, word in _LOG_MARKS.items():
+        if text.startswith(mark):
+            return word + safe_for_terminal(text[len(mark) :])
+    return safe_for_terminal(text)
+
+
 def verdict(view: RunView, style: Style) -> str:
     """The last line about a run."""
     conclusion = view.conclusion or "interrupted"
