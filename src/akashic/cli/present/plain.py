@@ -91,8 +91,10 @@ class PlainPresenter:
         lead = f"{self._prefix}[{key}]   | "
         block = block.removesuffix("\n")
         if "##[" in block:
-            shown = [log_text(line) for line in block.split("\n")]
-            text = "\n".join(line for line in shown if line is not None)
+            shown = [text for line in block.split("\n") if (text := log_text(line)) is not None]
+            if not shown:
+                return
+            text = "\n".join(shown)
         else:
             text = safe_for_terminal(block)
         with self._lock:

@@ -1,0 +1,121 @@
+"""`akashic logs`: what a run's jobs printed, masked, as it was kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from akashic.app.application import Application
+from akashic.app.history import is_driven, load_state
+from akashic.app.runs import find_run
+from akashic.cli.command import CommandContext
+from akashic.cli.present.style import Style
+from akashic.cli.present.texts import log_text
+from akashic.engine.runstate import InstanceState, RunState
+from akashic.errors import EXIT_OK, UsageError
+from akashic.journal.logs import LogLine
+from akashic.runner.terminal import safe_for_terminal
+
+HELP = "print a run's logs"
+LOOK_INTERVAL_S = 0.2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", default="", help="a run's number or id (the newest)")
+    parser.add_argument("job", nargs="?", default="", help="only this job")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on while the run does")
+    parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line came")
+    parser.add_argument("--attempt", type=int, default=0, metavar="N", help="an earlier attempt of the job")
+
+
+def run(args: argparse.Namespace, context: CommandContext) -> int:
+    application = context.application()
+    run_id = find_run(application, args.run)
+    state = load_state(application, run_id)
+    if args.job and not _matching(state, args.job):
+        known = ", ".join(state.instances) or "none yet"
+        raise UsageError(f"run {state.created.sequence} has no job {args.job}", hint=f"its jobs: {known}")
+    printer = _Printer(context, timestamps=args.timestamps)
+    if args.follow and not state.finished:
+        _follow(application, run_id, args.job, printer)
+        return EXIT_OK
+    for instance in _matching(state, args.job):
+        attempt = args.attempt or instance.attempt
+        if application.logs.exists(run_id, instance.key, attempt):
+            printer.job(instance, attempt, application.logs.read(run_id, instance.key, attempt))
+        elif args.job:
+            context.stderr.write(f"{instance.key} has printed nothing: it is {instance.status}\n")
+    return EXIT_OK
+
+
+def _matching(state: RunState, job: str) -> list[InstanceState]:
+    return [one for one in state.instances.values() if not job or job in (one.key, one.path, one.name)]
+
+
+def _follow(application: Application, run_id: str, job: str, printer: _Printer) -> None:
+    """A thread for each job that begins, until the run has ended or nobody drives it."""
+    over = threading.Event()
+    threads: dict[tuple[str, int], threading.Thread] = {}
+    while True:
+        state = load_state(application, run_id)
+        for instance in _matching(state, job):
+            mark = (instance.key, instance.attempt)
+            if not instance.attempt or mark in threads:
+                continue
+            lines = application.logs.follow(run_id, *mark, until=over.is_set)
+            threads[mark] = threading.Thread(target=printer.stream, args=(instance, lines), daemon=True)
+            threads[mark].start()
+        if state.finished or not is_driven(application, run_id):
+            over.set()
+            for thread in threads.values():
+                thread.join()
+            return
+        application.journal.wait(after_position=application.journal.head(), timeout_s=LOOK_INTERVAL_S)
+
+
+class _Printer:
+    def __init__(self, context: CommandContext, *, timestamps: bool) -> None:
+        self._context = context
+        self._timestamps = timestamps
+        self._style = Style(context.color)
+        self._lock = threading.Lock()
+
+    def job(self, instance: InstanceState, attempt: int, lines: Iterator[LogLine]) -> None:
+        """A whole job, with a heading for each step."""
+        names = {step.number: step.name for step in instance.steps}
+        current = 0
+        if not self._context.json:
+            again = f" (attempt {attempt})" if attempt > 1 else ""
+            self._write(self._style("bold", safe_for_terminal(f"{instance.name}{again}")))
+        for line in lines:
+            if line.step != current and not self._context.json:
+                current = line.step
+                name = names.get(current, f"step {current}")
+                self._write(self._style("dim", safe_for_terminal(f"── {name}")))
+            self._line(instance, line, lead="")
+
+    def stream(self, instance: InstanceState, lines: Iterator[LogLine]) -> None:
+        """Lines of several jobs at once, each with its job's name."""
+        for line in lines:
+            with self._lock:
+                self._line(instance, line, lead=f"[{instance.key}] ")
+
+    def _line(self, instance: InstanceState, line: LogLine, *, lead: str) -> None:
+        if self._context.json:
+            fields = {"key": instance.key, "step": line.step, "at": line.at, "text": line.text}
+            self._write(json.dumps(fields, ensure_ascii=False))
+            return
+        when = ""
+        if self._timestamps:
+            when = datetime.fromtimestamp(line.at, UTC).strftime("%H:%M:%S.%f")[:-3] + " "
+        shown = log_text(line.text)
+        if shown is not None:
+            self._write(f"{lead}{when}{shown}")
+
+    def _write(self, text: str) -> None:
+        self._context.stdout.write(text + "\n")
+        if self._context.stdout.isatty():
+            self._context.stdout.flush()
