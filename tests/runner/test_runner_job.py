@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
+import pytest
+
 from akashic.cancellation import Cancellation
 
 
@@ -280,3 +283,26 @@ def test_a_reporter_that_takes_blocks_gets_blocks(house: Any) -> None:
     house.run("- run: seq 3", recorder=blocks)
     assert "1\n2\n3\n" in "".join(blocks.blocks)
     assert all(block.endswith("\n") for block in blocks.blocks)
+
+
+@pytest.mark.parametrize("value", ['"\\0"', "${{ fromJSON('\"\\u0000\"') }}"])
+def test_a_variable_that_no_process_can_have_fails_its_step(house: Any, value: str) -> None:
+    outcome = house.run(f"- id: a\n  run: echo x\n  env:\n    A: {value}")
+    assert outcome.step("a").outcome == "failure"
+    assert "cannot be given to a process" in outcome.step("a").error
+
+
+def test_halves_of_characters_do_not_stop_anything(house: Any) -> None:
+    house.secrets[""] = {"TOKEN": "hunter2hunter2"}
+    outcome = house.run(
+        """
+        steps:
+          - name: n ${{ fromJSON('"\\ud800"') }}
+            id: a
+            env: {A: "${{ fromJSON('\\"\\\\ud800\\"') }}"}
+            run: echo "${{ fromJSON('"\\ud800"') }}"
+        outputs: {a: "${{ fromJSON('\\"\\\\ud800\\"') }}"}
+        """
+    )
+    assert outcome.result.conclusion == "success", outcome.log
+    assert msgspec.json.encode([outcome.result, outcome.recorder.reports])

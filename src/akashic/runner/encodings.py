@@ -33,7 +33,7 @@ _HEX_WIDTHS = (60, 76)
 def encodings(secret: str) -> frozenset[bytes]:
     """All forms of `secret` that are looked for: raw, single lines, JSON, URL, XML, shell, base64 at three
     offsets, base64url, hex. Empty when there is nothing to hide."""
-    raw = secret.encode("utf-8", "surrogateescape")
+    raw = as_bytes(secret)
     if not raw.strip():
         return frozenset()
     forms: set[bytes] = {raw, raw.strip()}
@@ -45,6 +45,14 @@ def encodings(secret: str) -> frozenset[bytes]:
             forms.update(form for form in derived if len(form) >= DERIVED_BYTES_MIN)
     # A line end at an edge belongs to the log, not to the secret.
     return frozenset(form.strip(b"\r\n") for form in forms)
+
+
+def as_bytes(text: str) -> bytes:
+    """The bytes that a process would print for `text`; never fails, whatever an expression made."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _json(value: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from akashic.runner.encodings import encodings
+from akashic.runner.encodings import as_bytes, encodings
 
 MASK = b"***"
 _PROBES = 4
@@ -54,16 +54,14 @@ class Masker:
         return _replace(data, hits) if hits else data
 
     def mask_text(self, text: str) -> str:
-        """The same for text."""
-        if not self._needles:
+        """The same for text; the result can be written as UTF-8."""
+        if not self._needles and text.isascii():
             return text
-        data = text.encode("utf-8", "surrogateescape")
-        masked = self.mask(data)
-        return text if masked is data else masked.decode("utf-8", "replace")
+        return self.mask(as_bytes(text)).decode("utf-8", "replace")
 
     def holds_secret(self, text: str) -> bool:
         """Whether any form of any secret is in `text`."""
-        return bool(self._present(text.encode("utf-8", "surrogateescape")))
+        return bool(self._present(as_bytes(text)))
 
     def pending_lines(self, data: bytes) -> int:
         """How many bytes at the end of `data` (which ends with a newline) could be the beginning of a secret

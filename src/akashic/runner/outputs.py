@@ -27,11 +27,12 @@ def job_outputs(state: JobState, warn: Callable[[str], None]) -> dict[str, str]:
         if state.masker.holds_secret(value):
             warn(f"Skip output '{name}' since it may contain secret.")
             continue
-        size += len(value.encode("utf-8", "replace"))
+        encoded = value.encode("utf-8", "replace")
+        size += len(encoded)
         if size > OUTPUTS_BYTES_MAX:
             warn(
                 f"Skip output '{name}': the outputs of a job must not exceed {OUTPUTS_BYTES_MAX // 1024} KiB."
             )
             continue
-        outputs[name] = value
+        outputs[name] = encoded.decode("utf-8")
     return outputs

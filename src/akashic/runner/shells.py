@@ -39,7 +39,7 @@ class Shell:
         text = text.replace("\r\n", "\n")
         if self.powershell:
             text = f"{_POWERSHELL_BEFORE}{text}{_POWERSHELL_AFTER}"
-        return (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape")
+        return (text if text.endswith("\n") else text + "\n").encode("utf-8", "replace")
 
 
 DEFAULT = Shell(("bash", "-e", "{0}"), ".sh", "/usr/bin/bash -e {0}")

@@ -10,8 +10,10 @@ from typing import Any, Literal
 from akashic.cancellation import Cancellation
 from akashic.driver.ports import JobReporter
 from akashic.engine.requests import Annotation, Conclusion, JobRequest, TestReport
+from akashic.errors import AkashicError
 from akashic.executors.protocol import Sandbox
 from akashic.runner.actions.resolve import ResolvedAction
+from akashic.runner.encodings import as_bytes
 from akashic.runner.file_slots import FileSlots
 from akashic.runner.joblog import JobLog
 from akashic.runner.masking import Masker
@@ -178,4 +180,10 @@ class JobState:
             result["PATH"] = ":".join((*reversed(self.path), result.get("PATH", "")))
         result.update(self.fixed_env)
         result.update(extra)
+        for name, value in result.items():
+            if "\0" in value or "\0" in name or "=" in name or not name:
+                raise AkashicError(f"the environment variable {name!r} cannot be given to a process")
+            if not value.isascii():
+                # An expression can make halves of characters, which no process can be given.
+                result[name] = as_bytes(value).decode("utf-8", "surrogateescape")
         return result
