@@ -141,8 +141,7 @@ def _restore(ctx: ActionContext) -> CacheEntry | None:
     if entry is None:
         if boolean(ctx, "fail-on-cache-miss"):
             raise ActionFailed(
-                "Failed to restore cache entry. Exiting as fail-on-cache-miss is set."
-                f" Input key: {key}"
+                f"Failed to restore cache entry. Exiting as fail-on-cache-miss is set. Input key: {key}"
             )
         ctx.log(f"Cache not found for input keys: {', '.join([key, *lines(ctx, 'restore-keys')])}")
         return None

@@ -126,7 +126,9 @@ def _other(ctx: ActionContext, repository: str, ref: str, destination: str) -> s
 
 
 def _server(ctx: ActionContext) -> str:
-    return (text(ctx, "github-server-url") or str(ctx.github.get("server_url") or "https://github.com")).rstrip("/")
+    return (
+        text(ctx, "github-server-url") or str(ctx.github.get("server_url") or "https://github.com")
+    ).rstrip("/")
 
 
 def _remote(ctx: ActionContext, repository: str) -> tuple[str, dict[str, str]]:
@@ -239,7 +241,9 @@ CHECKOUT = Builtin(
     inputs=(
         ActionInput(name="repository", default="${{ github.repository }}"),
         ActionInput(name="token", default="${{ github.token }}"),
-        *declare("ref", "ssh-key", "ssh-known-hosts", "path", "filter", "sparse-checkout", "github-server-url"),
+        *declare(
+            "ref", "ssh-key", "ssh-known-hosts", "path", "filter", "sparse-checkout", "github-server-url"
+        ),
         *declare(
             ssh_strict="true",
             ssh_user="git",

@@ -34,7 +34,7 @@ def boolean(ctx: ActionContext, name: str, *, default: bool = False) -> bool:
     if value in _FALSE:
         return False
     raise ActionFailed(
-        f"Input does not meet YAML 1.2 \"Core Schema\" specification: {name}\n"
+        f'Input does not meet YAML 1.2 "Core Schema" specification: {name}\n'
         "Support boolean input list: `true | True | TRUE | false | False | FALSE`"
     )
 

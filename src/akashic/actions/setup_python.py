@@ -1,7 +1,7 @@
 """`actions/setup-python`. Source: its README, its advanced usage page and its metadata.
 
-Nothing is downloaded: the interpreter is found in the tool cache (`Python/<version>/<architecture>`), in pyenv,
-in uv's folder, or on PATH. The job gets a virtual environment of its own made from it, so `pip install` in a
+Nothing is downloaded: the interpreter is found in the tool cache (`Python/<version>/<architecture>`), in
+pyenv, in uv's folder, or on PATH. The job gets a virtual environment of its own made from it, so `pip install` in a
 step changes neither the machine nor another job.
 """
 
@@ -22,7 +22,7 @@ from akashic.actions.inputs import boolean, declare, lines, text
 from akashic.actions.paths import find, parse
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.actions.system import run
-from akashic.actions.versions import Version, is_range, matches, parse_version
+from akashic.actions.versions import Version, is_range, matches
 
 FILE_BYTES_MAX = 1 << 20
 _CACHES = {
@@ -82,14 +82,16 @@ def _main(ctx: ActionContext) -> None:
 
 
 def _shown(chosen: Interpreter) -> str:
-    return chosen.text if chosen.implementation == "CPython" else f"{chosen.implementation.lower()}{chosen.text}"
+    return (
+        chosen.text if chosen.implementation == "CPython" else f"{chosen.implementation.lower()}{chosen.text}"
+    )
 
 
 def _wanted(ctx: ActionContext) -> list[str]:
     versions = lines(ctx, "python-version")
     file = text(ctx, "python-version-file")
     if versions and file:
-        ctx.annotate("warning", "Both python-version and python-version-file are given: python-version is used.")
+        ctx.annotate("warning", "Both python-version and python-version-file are given: python-version wins.")
     if not versions:
         versions = _from_file(ctx, file or ".python-version", required=bool(file))
     return versions or ["x"]
@@ -168,11 +170,13 @@ def _places(ctx: ActionContext) -> list[str]:
     roots = [f"{root}/versions" if number == 0 and root else root for number, root in enumerate(roots)]
     for home in sorted(homes - {""}):
         roots += [f"{home}/.pyenv/versions", f"{home}/.local/share/uv/python"]
-    for root in roots:
-        if root and Path(root).is_dir():
-            places += [str(path / "bin") for path in sorted(Path(root).iterdir()) if (path / "bin").is_dir()]
+    for versions in (Path(name) for name in roots if name):
+        if versions.is_dir():
+            places += [str(path / "bin") for path in sorted(versions.iterdir()) if (path / "bin").is_dir()]
     machine = ctx.sandbox.base_env.get("PATH", "").split(":")
-    return list(dict.fromkeys([*places, *(p for p in machine if p.startswith("/")), "/usr/local/bin", "/usr/bin"]))
+    return list(
+        dict.fromkeys([*places, *(p for p in machine if p.startswith("/")), "/usr/local/bin", "/usr/bin"])
+    )
 
 
 def _probe(ctx: ActionContext, path: str) -> Interpreter | None:
@@ -309,8 +313,8 @@ def _cache(ctx: ActionContext, manager: str, chosen: Interpreter) -> None:
     files = [f for f in find(ctx, patterns, hidden=True, follow=False) if stat.S_ISREG(f.mode)]
     if not files:
         raise ActionFailed(
-            f"No file in {ctx.sandbox.workspace} matched to [{' or '.join(given or ['**/' + d for d in defaults])}],"
-            " make sure you have checked out the target repository"
+            f"No file in {ctx.sandbox.workspace} matched to"
+            f" [{' or '.join(given or ['**/' + name for name in defaults])}], make sure you have checked out the target repository"
         )
     for found in files:
         digest.update(hashlib.sha256(Path(ctx.sandbox.host_path(found.path)).read_bytes()).digest())
@@ -334,7 +338,9 @@ SETUP_PYTHON = Builtin(
         *declare("python-version", "python-version-file", "cache", "architecture", "cache-dependency-path"),
         ActionInput(name="token", default="${{ github.token }}"),
         *declare("mirror", "mirror-token", "pip-version", "pip-install"),
-        *declare(check_latest="false", update_environment="true", allow_prereleases="false", cache_write="true"),
+        *declare(
+            check_latest="false", update_environment="true", allow_prereleases="false", cache_write="true"
+        ),
         ActionInput(
             name="freethreaded",
             default="false",

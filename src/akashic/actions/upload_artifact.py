@@ -31,9 +31,7 @@ def _upload(ctx: ActionContext) -> None:
         )
     patterns = parse(lines(ctx, "path"), workspace=ctx.sandbox.workspace, home=ctx.sandbox.home)
     hidden = boolean(ctx, "include-hidden-files")
-    files = [
-        found for found in find(ctx, patterns, hidden=hidden, follow=True) if stat.S_ISREG(found.mode)
-    ]
+    files = [found for found in find(ctx, patterns, hidden=hidden, follow=True) if stat.S_ISREG(found.mode)]
     if not files:
         return _nothing_found(ctx, missing)
     root = _root(patterns, files)
@@ -128,7 +126,7 @@ def _member(ctx: ActionContext, root: str, path: str) -> Member:
         raise ActionFailed(
             f"The path for one of the files in artifact is not valid: {name!r}. Contains the following"
             f" character: {bad!r}",
-            hint="Files in an artifact cannot have names with these characters: \" : < > | * ? \\r \\n",
+            hint='Files in an artifact cannot have names with these characters: " : < > | * ? \\r \\n',
         )
     return Member(name=name, path=ctx.sandbox.host_path(path))
 

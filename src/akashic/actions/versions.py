@@ -1,4 +1,4 @@
-"""Version ranges as npm's semver reads them: `3.11`, `3.x`, `>=3.9 <3.12`, `^20`, `~1.2`, `1 || 2`, `1 - 2`."""
+"""Version ranges as npm reads them: `3.11`, `3.x`, `>=3.9 <3.12`, `^20`, `~1.2`, `1 || 2`, `1 - 2`."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def _bounds(parts: tuple[str | None, ...]) -> tuple[Version, Version]:
         if part is None or not part.isdigit():
             break
         numbers.append(min(int(part), _HIGH))
-    low = tuple((numbers + [0, 0, 0])[:3])
+    low = tuple([*numbers, 0, 0, 0][:3])
     if not numbers:
         return (0, 0, 0), (_HIGH, 0, 0)
     raised = [*numbers[:-1], numbers[-1] + 1]
-    high = tuple((raised + [0, 0, 0])[:3])
+    high = tuple([*raised, 0, 0, 0][:3])
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])
