@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the web service (PORT, default 3000)")
     serve.set_defaults(run=_serve)
     migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
+    migrate.add_argument("--seed", action="store_true", help="then do what `seed` does")
     migrate.set_defaults(run=_migrate)
     seed = commands.add_parser("seed", help="add example accounts and campaigns")
     seed.set_defaults(run=_seed)
@@ -66,7 +67,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
     for migration in done:
         print(f"applied {migration.name}")
     print(f"the schema is up to date ({len(done)} applied)")
-    return 0
+    return _seed(arguments) if arguments.seed else 0
 
 
 def _seed(arguments: argparse.Namespace) -> int:
