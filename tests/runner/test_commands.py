@@ -188,7 +188,8 @@ def test_a_matcher_that_is_wrong_fails_the_step() -> None:
 
 def test_long_lines_are_not_matched() -> None:
     matchers = Matchers()
-    matchers.add(b'{"problemMatcher":[{"owner":"x","pattern":[{"regexp":"^(a+)+$","message":1}]}]}')
+    matchers.add(b'{"problemMatcher":[{"owner":"x","pattern":[{"regexp":"^(a+)$","message":1}]}]}')
+    assert matchers.match("a" * LINE_BYTES_MAX) is not None
     assert matchers.match("a" * (LINE_BYTES_MAX + 1)) is None
 
 
@@ -208,3 +209,24 @@ def test_any_line_is_a_command_or_output(line: str) -> None:
 )
 def test_no_sequence_of_lines_breaks_the_runner(lines: list[str]) -> None:
     Bench().feed("\n".join(lines))
+
+
+@pytest.mark.parametrize("regexp", ["^(a+)+$", "(?:x|y*)*", "([a-z]+){2,}", "(.*,)*b"])
+def test_patterns_that_could_take_for_ever_are_refused(regexp: str) -> None:
+    config = {"problemMatcher": [{"owner": "x", "pattern": [{"regexp": regexp, "message": 1}]}]}
+    with pytest.raises(MatcherError, match="must not repeat inside"):
+        Matchers().add(json.dumps(config).encode())
+
+
+@pytest.mark.parametrize(
+    "regexp",
+    [
+        r"^\s*(.+\.go):(?:(\d+):(\d+):)? (.*)$",
+        r"^([^\s].*)\((\d+)(?:,\d+|,\d+,\d+)?\):\s+(error|warning)\s+(.*)$",
+        r"^\s+(\d+):(\d+)\s+(error|warning|info)\s+(.*)\s\s+(.*)$",
+        r"^\[(\w+)\] \+(\d+)\)+ (.*)$",
+    ],
+)
+def test_patterns_that_people_use_are_taken(regexp: str) -> None:
+    config = {"problemMatcher": [{"owner": "x", "pattern": [{"regexp": regexp, "message": 1}]}]}
+    Matchers().add(json.dumps(config).encode())

@@ -63,3 +63,15 @@ def test_a_value_that_is_not_handed_on_is_masked_all_the_same(house: Any) -> Non
     house.secrets[""] = {"TOKEN": "hunter2hunter2"}
     outcome = house.run("- run: echo hunter2hunter2", secret_frames=(frame(None),))
     assert "hunter2" not in outcome.log
+
+
+def test_the_token_is_there_only_when_the_user_gives_one_and_is_masked(house: Any) -> None:
+    assert "[]" in house.run("- run: echo '[${{ github.token }}]'").log.splitlines()
+    house.secrets[""] = {"GITHUB_TOKEN": "ghs_0123456789abcdef"}
+    outcome = house.run(
+        """
+        - run: test "$T" = ghs_"0123456789"abcdef && echo "same $T [$GITHUB_TOKEN]"
+          env: {T: "${{ github.token }}"}
+        """
+    )
+    assert "same *** []" in outcome.log.splitlines()

@@ -24,13 +24,18 @@ def _probes(needle: bytes) -> tuple[bytes, ...]:
     return tuple(bytes((byte,)) for byte in rarest[:_PROBES])
 
 
+_Needle = tuple[int, bytes, tuple[bytes, ...]]
+"""A form's length, the form, and its next rarest bytes."""
+
+
 class Masker:
     """A growing set of secrets, and the replacement of all their forms. Safe for use by several threads."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._forms: frozenset[bytes] = frozenset()
-        self._needles: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
+        # By their rarest byte, the shortest first: most text rules most groups out at once.
+        self._groups: tuple[tuple[bytes, tuple[_Needle, ...]], ...] = ()
         self._line_prefixes: tuple[bytes, ...] = ()
         self._bytes_max = 0
         self.add(*secrets)
@@ -42,7 +47,11 @@ class Masker:
             if forms == self._forms:
                 return
             self._forms = forms
-            self._needles = tuple((form, _probes(form)) for form in sorted(forms, key=len, reverse=True))
+            groups: dict[bytes, list[_Needle]] = {}
+            for form in sorted(forms, key=len):
+                first, *others = _probes(form)
+                groups.setdefault(first, []).append((len(form), form, tuple(others)))
+            self._groups = tuple((first, tuple(needles)) for first, needles in groups.items())
             self._line_prefixes = tuple(
                 form[: at + 1] for form in forms for at in range(len(form) - 1) if form[at] == 10
             )
@@ -55,7 +64,7 @@ class Masker:
 
     def mask_text(self, text: str) -> str:
         """The same for text; the result can be written as UTF-8."""
-        if not self._needles and text.isascii():
+        if not self._groups and text.isascii():
             return text
         return self.mask(as_bytes(text)).decode("utf-8", "replace")
 
@@ -84,7 +93,7 @@ class Masker:
         """How many bytes at the end of `data` could be the beginning of any secret."""
         tail = data[-(self._bytes_max - 1) :] if self._bytes_max > 1 else b""
         longest = 0
-        for needle, _ in self._needles:
+        for needle in self._forms:
             at = tail.find(needle[:1], max(0, len(tail) - len(needle) + 1))
             while at >= 0 and len(tail) - at > longest:
                 if needle.startswith(tail[at:]):
@@ -94,18 +103,24 @@ class Masker:
         return longest
 
     def _present(self, data: bytes) -> list[bytes]:
+        size = len(data)
         seen: dict[bytes, bool] = {}
         hits: list[bytes] = []
-        for needle, probes in self._needles:
-            for probe in probes:
-                known = seen.get(probe)
-                if known is None:
-                    known = seen[probe] = probe in data
-                if not known:
+        for first, needles in self._groups:
+            if first not in data:
+                continue
+            for length, needle, probes in needles:
+                if length > size:
                     break
-            else:
-                if needle in data:
-                    hits.append(needle)
+                for probe in probes:
+                    known = seen.get(probe)
+                    if known is None:
+                        known = seen[probe] = probe in data
+                    if not known:
+                        break
+                else:
+                    if needle in data:
+                        hits.append(needle)
         return hits
 
 

@@ -13,11 +13,14 @@ from typing import Any
 
 from akashic.engine.requests import Annotation
 
-LINE_BYTES_MAX = 4096
+LINE_BYTES_MAX = 2048
 """Longer lines are not matched: a pattern may need quadratic time."""
 MATCHERS_MAX = 100
 PATTERNS_MAX = 20
 _GROUPS = ("severity", "file", "fromPath", "line", "column", "code", "message")
+_NESTED_REPETITION = re.compile(r"(?<!\\)[+*][^()]*(?<!\\)\)(?:[+*]|\{\d+,)")
+"""A repeated group that repeats inside: matching may take exponential time, and the runner would stand
+still. GitHub takes such patterns."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m?")
 _NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
 
@@ -126,6 +129,9 @@ def _matcher(entry: dict[str, Any]) -> _Matcher:
     raw = entry["pattern"]
     if not isinstance(raw, list) or not 0 < len(raw) <= PATTERNS_MAX:
         raise ValueError(f"'{owner}' needs 1 to {PATTERNS_MAX} patterns")
+    for item in raw:
+        if _NESTED_REPETITION.search(str(item["regexp"])):
+            raise ValueError(f"'{owner}': a repeated group must not repeat inside: {item['regexp']}")
     patterns = tuple(
         _Pattern(
             re.compile(_NAMED_GROUP.sub("(?P<", str(item["regexp"]))),
