@@ -34,6 +34,7 @@ def test_a_failing_step_skips_the_rest_and_status_functions_still_run(house: Any
         """
     )
     assert outcome.result.conclusion == "failure"
+    assert outcome.result.reason == "Run exit 3: Process completed with exit code 3."
     assert outcome.step("broken").outcome == "failure"
     assert outcome.step("broken").error == "Process completed with exit code 3."
     assert outcome.step("skipped").conclusion == "skipped"

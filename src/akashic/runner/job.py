@@ -240,6 +240,8 @@ class _Attempt:
         if self._timed_out:
             conclusion = "timed_out"
         reason = self._cancellation.reason if conclusion in ("cancelled", "timed_out") else ""
+        if conclusion == "failure":
+            reason = state.reason
         result = self._result(conclusion, reason=reason)
         return JobResult(
             conclusion=result.conclusion,

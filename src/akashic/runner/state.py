@@ -92,6 +92,8 @@ class JobState:
     exported: dict[str, str] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     failed: bool = False
+    reason: str = ""
+    """The first step that failed, and why."""
     aborted: bool = False
     number: int = 1
     annotations: list[Annotation] = field(default_factory=list)

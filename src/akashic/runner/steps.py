@@ -74,6 +74,8 @@ class StepRunner:
             )
         )
         state.keep(ended.effects.annotations, ended.effects.summary)
+        if ended.conclusion in ("failure", "timed_out") and not state.reason:
+            state.reason = f"{name}: {ended.error}" if ended.error else name
         return ended
 
     def run_embedded(self, step: Step, *, frame: Frame, number: int, body: Body | None = None) -> Ended:
