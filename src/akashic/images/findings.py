@@ -19,8 +19,8 @@ _SCORES = {"low": "2.0", "medium": "5.0", "high": "8.0", "critical": "9.5"}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding. `where` is a path in the image, a package, or a part of the configuration; `allowed` is the
-    reason for which it was accepted, empty when it was not."""
+    """One finding. `where` is a path in the image, a package, or a part of the configuration; `allowed` is
+    the reason for which it was accepted, empty when it was not."""
 
     rule: str
     severity: Severity

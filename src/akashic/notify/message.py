@@ -27,7 +27,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to tell. All texts may come from users and are hostile: senders escape them.
 
-    `who` started it, `duration_s` is how long it took (None: not over), `link` is where to look next (http or https).
+    `who` started it, `duration_s` is how long it took (None: not over), `link` is where to look next (http or
+    https).
     """
 
     kind: MessageKind

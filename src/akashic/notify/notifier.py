@@ -54,7 +54,8 @@ class Notifier:
     """The receivers of a configuration.
 
     `secret` looks a secret up by its name (None: there is none). `say` gets lines for the console. `report`
-    is called with each delivery that is decided, from its thread. `tls` is for tests with servers of their own.
+    is called with each delivery that is decided, from its thread. `tls` is for tests with servers of their
+    own.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Posts a message to a Slack-compatible incoming webhook.
 
 The payload is Slack's (api.slack.com/messaging/webhooks, secondary attachments), which Mattermost,
-Rocket.Chat and Discord's `/slack` address read as well. User text is escaped as Slack asks (`&`, `<`, `>`), so
-that it can neither mention a channel nor disguise a link. Redirects are not followed.
+Rocket.Chat and Discord's `/slack` address read as well. User text is escaped as Slack asks (`&`, `<`, `>`),
+so that it can neither mention a channel nor disguise a link. Redirects are not followed.
 """
 
 from __future__ import annotations
