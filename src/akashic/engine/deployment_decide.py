@@ -101,8 +101,8 @@ def counts(gate: DeploymentGateOpened, review: DeploymentReviewed) -> bool:
     """Whether a review counts for a gate."""
     return (
         review.binding == gate.binding
-        and (not gate.reviewers or review.by in gate.reviewers)
-        and (gate.self_review or not review.approved or review.by != gate.author)
+        and (not gate.reviewers or review.by.casefold() in {name.casefold() for name in gate.reviewers})
+        and (gate.self_review or not review.approved or review.by.casefold() != gate.author.casefold())
     )
 
 

@@ -1,0 +1,445 @@
+"""Deployments as commands see them: ask for one, watch it to its end, go back, look."""
+
+from __future__ import annotations
+
+import secrets as chance
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from akashic.cancellation import Cancellation
+from akashic.delivery.checks import check, check_all, failures, health_check
+from akashic.delivery.config import Config, EnvironmentConfig, LocalTarget, MemoryTarget, Target
+from akashic.delivery.gates import EnvironmentGates
+from akashic.delivery.messages import message_of
+from akashic.delivery.releases import Release, Releases
+from akashic.delivery.targets import MemoryTarget as MemoryTargetPort
+from akashic.delivery.targets import Plan, TargetStatus
+from akashic.delivery.targets import Target as TargetPort
+from akashic.driver.deployments import DeploymentDriver, EffectOutcome, Lookup
+from akashic.driver.ports import Clock
+from akashic.engine.deployment import Deployment, EnvironmentState
+from akashic.engine.deployment_codec import PREFIX
+from akashic.engine.deployment_events import (
+    AnyDeploymentEvent,
+    DeploymentRequested,
+    DeploymentReviewed,
+    Effect,
+    Evidence,
+    Kind,
+)
+from akashic.engine.requests import GateBinding, Trust
+from akashic.errors import AkashicError, UsageError
+from akashic.journal.protocol import Journal
+from akashic.notify.message import Message
+
+MANUAL = "manual"
+ENVIRONMENTS_MAX = 1000
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks: a person at a terminal, or a step of a job (`run_id` and `job` are set). `ref` is the branch
+    or
+    tag, `attempt` the job's."""
+
+    by: str
+    ref: str = ""
+    run_id: str = ""
+    job: str = ""
+    attempt: int = 1
+    trust: Trust = "trusted"
+
+
+class Deployments:
+    """The deployments of one repository."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        journal: Journal,
+        releases: Releases,
+        gates: EnvironmentGates,
+        clock: Clock,
+        state_dir: Path,
+        secrets: Callable[[str], Mapping[str, str]],
+        notify: Callable[[Message], None] = lambda message: None,
+        progress: Callable[[str, str], None] = lambda environment, text: None,
+        targets: Mapping[type, TargetPort] | None = None,
+    ) -> None:
+        """`secrets` gives the secrets of an environment, `progress` gets (environment, line), `targets` is
+        for
+        tests: an implementation for a kind of target."""
+        self.config = config
+        self.journal = journal
+        self.releases = releases
+        self.gates = gates
+        self.clock = clock
+        self.state_dir = state_dir
+        self.notify = notify
+        self.progress = progress
+        self._targets: dict[type, TargetPort] = dict(targets or {})
+        self.port = _Port(self, secrets)
+        self.driver = DeploymentDriver(
+            journal=journal, port=self.port, clock=clock, locks=state_dir / "environments" / "_locks"
+        )
+
+    # Asking.
+
+    def request(
+        self,
+        environment: str,
+        release: Release,
+        origin: Origin,
+        *,
+        kind: Kind = "deploy",
+        restores: str = "",
+        promoted_from: str = "",
+        reason: str = "",
+    ) -> str:
+        """Ask for a deployment; its id. The same job attempt asking again for the same gets the same one.
+
+        Raises UsageError for an environment that `akashic.yaml` does not have.
+        """
+        name, config = self._environment(environment)
+        key = f"{origin.run_id}/{origin.job}/{origin.attempt}/{release.id}" if origin.run_id else ""
+        workflow = self.gates.run_created(origin.run_id) if origin.run_id else None
+        id_ = f"{int(self.clock.now() * 1000):013d}{chance.token_hex(3)}"
+        found: list[str] = []
+
+        def make(state: EnvironmentState) -> AnyDeploymentEvent | None:
+            found.clear()
+            for old in state.deployments.values():
+                if key and old.request.request_key == key and old.request.kind == kind:
+                    found.append(old.id)
+                    return None
+            return DeploymentRequested(
+                deployment=id_,
+                number=len(state.deployments) + 1,
+                environment=name,
+                kind=kind,
+                release=release.reference,
+                by=origin.by,
+                binding=GateBinding(
+                    run_id=origin.run_id,
+                    commit=release.commit,
+                    workflow_sha256=workflow.workflow_sha256 if workflow else MANUAL,
+                    environment=name,
+                    artifact_digest=release.digest,
+                ),
+                spec=msgspec.to_builtins(config),
+                request_key=key,
+                run_id=origin.run_id,
+                job=origin.job,
+                trust=workflow.trust if workflow else origin.trust,
+                ref=origin.ref,
+                restores=restores,
+                promoted_from=promoted_from,
+                reason=reason,
+            )
+
+        self.driver.append(name, make)
+        return found[0] if found else id_
+
+    def request_promotion(self, source: str, destination: str, origin: Origin) -> str:
+        """Ask for what `source` serves in `destination`. Raises UsageError when that is nothing, or not
+        allowed."""
+        source, _ = self._environment(source)
+        destination, config = self._environment(destination)
+        allowed = [name.casefold() for name in config.promote_from]
+        if allowed and source.casefold() not in allowed:
+            raise UsageError(
+                f"{destination} takes releases from {', '.join(config.promote_from)}, not from {source}"
+            )
+        serving = self.state(source).serving()
+        if serving is None:
+            raise UsageError(f"{source} serves nothing that could be promoted")
+        release = self._release(serving)
+        return self.request(destination, release, origin, kind="promote", promoted_from=source)
+
+    def request_rollback(self, environment: str, origin: Origin, *, to: str = "", reason: str = "") -> str:
+        """Ask to go back to the release before, or to the one that `to` names among those that served here.
+
+        Raises UsageError when there is none.
+        """
+        name, _ = self._environment(environment)
+        state = self.state(name)
+        if to:
+            wanted = self.releases.find(to)
+            served = [state.deployments[id_] for id_ in state.stack]
+            served += [d for d in state.deployments.values() if d.status == "promoted"]
+            back = next((d for d in reversed(served) if d.request.release.id == wanted.id), None)
+            if back is None:
+                raise UsageError(
+                    f"the release {wanted.version} never served in {name}",
+                    hint=f"akashic deploy {name} --release {wanted.id}",
+                )
+        else:
+            back = state.before_current()
+            if back is None:
+                raise UsageError(f"{name} has no release before the current one to go back to")
+        release = self._release(back)
+        return self.request(name, release, origin, kind="rollback", restores=back.id, reason=reason)
+
+    def review(
+        self,
+        environment: str,
+        deployment: str,
+        *,
+        by: str,
+        approved: bool,
+        comment: str,
+        binding: GateBinding,
+    ) -> None:
+        """Approve or reject a deployment that waits, having seen `binding`.
+
+        Raises UsageError when it does not wait, when what is asked for changed, or when `by` may not.
+        """
+
+        def make(state: EnvironmentState) -> AnyDeploymentEvent:
+            found = state.deployments.get(deployment)
+            if found is None or found.status != "waiting" or found.gate is None:
+                raise UsageError(f"the deployment {deployment} does not wait for approval")
+            gate = found.gate
+            if gate.binding != binding:
+                raise AkashicError("what is to be approved has changed: look at it again")
+            reviewers = {name.casefold() for name in gate.reviewers}
+            if reviewers and by.casefold() not in reviewers:
+                raise UsageError(f"{by} is not a reviewer of {environment}: {', '.join(gate.reviewers)}")
+            if approved and not gate.self_review and by.casefold() == gate.author.casefold():
+                raise UsageError(f"{by} started this deployment and may not approve it")
+            return DeploymentReviewed(
+                deployment=deployment, by=by, approved=approved, comment=comment, binding=binding
+            )
+
+        self.driver.append(environment, make)
+
+    # Driving.
+
+    def follow(
+        self,
+        environment: str,
+        deployment: str,
+        cancellation: Cancellation,
+        *,
+        waiting: Callable[[Deployment, EnvironmentState], bool] | None = None,
+    ) -> Deployment:
+        """Drive a deployment to its end (or watch it, when another process does)."""
+        return self.driver.drive(environment, deployment, cancellation, waiting=waiting)
+
+    def recover(self, cancellation: Cancellation | None = None) -> list[Deployment]:
+        """Take on what dead processes left, in every environment; those that changed."""
+        changed: list[Deployment] = []
+        for name in self.known():
+            changed += self.driver.recover(name, cancellation or Cancellation())
+        return changed
+
+    # Looking.
+
+    def known(self) -> list[str]:
+        """The environments of `akashic.yaml`, then those that only the journal knows."""
+        names = {name.casefold(): name for name in self.config.environments}
+        streams = self.journal.streams(PREFIX, newest_first=False, streams_max=ENVIRONMENTS_MAX)
+        for stream in streams:
+            folded = stream.removeprefix(PREFIX)
+            if folded not in names:
+                names[folded] = self.state(folded).name
+        return list(names.values())
+
+    def state(self, environment: str) -> EnvironmentState:
+        state = self.driver.state(environment)
+        return state
+
+    def history(self, environment: str) -> list[Deployment]:
+        """An environment's deployments, the newest first."""
+        return list(reversed(self.state(environment).deployments.values()))
+
+    def status(self, environment: str) -> TargetStatus:
+        """What the target says. Never raises for a target that does not answer."""
+        config = self.config.environment(environment) or EnvironmentConfig()
+        try:
+            return self.target(config.target).status(environment)
+        except AkashicError as error:
+            return TargetStatus(reachable=False, problems=(error.message,))
+
+    def waiting(self) -> list[Deployment]:
+        """Deployments that wait for an approval, in every environment."""
+        return [d for name in self.known() for d in self.state(name).open() if d.status == "waiting"]
+
+    def stop(self, environment: str) -> None:
+        """Stop what an environment runs; its data is kept."""
+        config = self.config.environment(environment) or EnvironmentConfig()
+        self.target(config.target).stop(environment, progress=lambda text: self.progress(environment, text))
+
+    def target(self, config: Target) -> TargetPort:
+        """The implementation of a kind of target."""
+        kind = type(config)
+        if kind not in self._targets:
+            if kind is MemoryTarget:
+                self._targets[kind] = MemoryTargetPort()
+            else:
+                assert kind is LocalTarget, kind
+                from akashic.delivery.local.target import LocalTarget as LocalTargetPort
+
+                self._targets[kind] = LocalTargetPort(self.state_dir)
+        return self._targets[kind]
+
+    def _environment(self, name: str) -> tuple[str, EnvironmentConfig]:
+        for known, config in self.config.environments.items():
+            if known.casefold() == name.casefold():
+                return known, config
+        names = ", ".join(self.config.environments) or "none yet"
+        raise UsageError(
+            f"akashic.yaml has no environment {name!r}", hint=f"it has: {names}; add it under environments:"
+        )
+
+    def _release(self, deployment: Deployment) -> Release:
+        release = self.releases.get(deployment.request.release.id)
+        if release is None:
+            raise AkashicError(f"the release {deployment.request.release.id} is not kept any more")
+        return release
+
+
+class _Port:
+    """The world of deployments: gates, targets, checks, people."""
+
+    def __init__(self, service: Deployments, secrets: Callable[[str], Mapping[str, str]]) -> None:
+        self.service = service
+        self.secrets = secrets
+
+    def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:
+        return self.service.gates.rules(deployment, now)
+
+    def perform(
+        self, effect: Effect, deployment: Deployment, key: str, cancellation: Cancellation
+    ) -> EffectOutcome:
+        try:
+            plan = self._plan(deployment)
+            target = self.service.target(plan.config.target)
+            progress = self._progress(deployment)
+            match effect:
+                case "prepare":
+                    return self._prepare(target, plan, key, progress, cancellation)
+                case "apply":
+                    progress("switching traffic")
+                    return target.apply(plan, key, progress=progress)
+                case "verify":
+                    return self._verify(target, plan, progress)
+                case "settle":
+                    return self._settle(target, plan, progress, cancellation)
+                case "promote":
+                    return target.promote(plan, key, progress=progress)
+                case "rollback":
+                    progress("rolling back")
+                    return target.rollback(plan, key, progress=progress)
+        except AkashicError as error:
+            return EffectOutcome(error=error.message + (f" ({error.hint})" if error.hint else ""))
+        except OSError as error:
+            return EffectOutcome(error=f"{error.filename or 'this machine'}: {error.strerror or error}")
+
+    def look_up(self, effect: Effect, deployment: Deployment, key: str) -> Lookup:
+        if effect in ("verify", "settle"):
+            # Looking changes nothing: it is simply done again.
+            return Lookup(state="absent")
+        try:
+            plan = self._plan(deployment)
+            target = self.service.target(plan.config.target)
+            return target.look_up(plan, key, progress=self._progress(deployment))
+        except AkashicError:
+            return Lookup(state="unknown")
+
+    def told(self, event: AnyDeploymentEvent, deployment: Deployment) -> None:
+        config = _spec(deployment)
+        link = config.url or deployment.url
+        message = message_of(event, deployment, link=link)
+        if message is not None:
+            self.service.notify(message)
+
+    def _prepare(
+        self, target: TargetPort, plan: Plan, key: str, progress: Any, cancellation: Cancellation
+    ) -> EffectOutcome:
+        outcome = target.prepare(plan, key, progress=progress, cancellation=cancellation)
+        if cancellation.is_set() and not outcome.error:
+            return EffectOutcome(error=f"cancelled: {cancellation.reason}")
+        if outcome.error or not outcome.url.startswith("http") or plan.rollback:
+            return outcome
+        # What is wrong before the switch hurts nobody.
+        evidence = check_all(outcome.url, plan.config.smoke)
+        wrong = failures(evidence)
+        error = f"a check failed before the switch: {wrong}" if wrong else ""
+        return msgspec.structs.replace(outcome, error=error, evidence=(*outcome.evidence, *evidence))
+
+    def _verify(self, target: TargetPort, plan: Plan, progress: Any) -> EffectOutcome:
+        url = target.status(plan.environment).url
+        if not url.startswith("http"):
+            trouble = target.alive(plan)
+            return EffectOutcome(error=trouble)
+        progress("checking")
+        evidence = (check(url, health_check(plan.config.health)), *check_all(url, plan.config.smoke))
+        wrong = failures(evidence)
+        return EffectOutcome(error=f"a check failed: {wrong}" if wrong else "", evidence=evidence)
+
+    def _settle(
+        self, target: TargetPort, plan: Plan, progress: Any, cancellation: Cancellation
+    ) -> EffectOutcome:
+        """Watch it for the settle time; `failures` bad answers in a row, or a restart, end it."""
+        settle_s = 0.0 if plan.rollback else plan.config.strategy.settle_s
+        health = plan.config.health
+        url = target.status(plan.environment).url
+        deadline = time.monotonic() + settle_s
+        if settle_s:
+            progress(f"settling for {settle_s:g} s")
+        in_a_row = 0
+        last: tuple[Evidence, ...] = ()
+        while True:
+            trouble = target.alive(plan)
+            if trouble:
+                return EffectOutcome(error=f"it did not settle: {trouble}", evidence=last)
+            if url.startswith("http"):
+                found = check(url, health_check(health))
+                last = (found,)
+                in_a_row = 0 if found.passed else in_a_row + 1
+                if in_a_row >= health.failures:
+                    return EffectOutcome(error=f"it did not settle: {found.message}", evidence=last)
+            if cancellation.is_set():
+                return EffectOutcome(error=f"cancelled: {cancellation.reason}")
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 and not in_a_row:
+                return EffectOutcome(evidence=last)
+            cancellation.wait(min(health.interval_s, max(left_s, 0.05)))
+
+    def _plan(self, deployment: Deployment) -> Plan:
+        request = deployment.request
+        values = self.secrets(request.environment) if request.trust == "trusted" else {}
+
+        def secret(name: str) -> str:
+            if name not in values:
+                raise AkashicError(
+                    f"the secret {name} of the environment {request.environment} is not set",
+                    hint=f"akashic secret set {name} --env {request.environment}",
+                )
+            return values[name]
+
+        return Plan(
+            environment=request.environment,
+            deployment=deployment.id,
+            number=request.number,
+            release=request.release,
+            config=_spec(deployment),
+            layout=str(self.service.releases.layout.resolve()),
+            previous=deployment.previous,
+            restores=request.restores,
+            rollback=request.kind == "rollback",
+            secrets=secret,
+        )
+
+    def _progress(self, deployment: Deployment) -> Callable[[str], None]:
+        return lambda text: self.service.progress(deployment.request.environment, text)
+
+
+def _spec(deployment: Deployment) -> EnvironmentConfig:
+    """The configuration as it was when the deployment was asked for."""
+    return msgspec.convert(deployment.request.spec, EnvironmentConfig)
