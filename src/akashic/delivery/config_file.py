@@ -240,12 +240,13 @@ def _python_type(kind: Any) -> Any:
         for name in ("gt", "ge", "lt", "le", "pattern", "min_length", "max_length")
         if getattr(kind, name, None) is not None
     }
-    base: Any = {
+    bases: dict[type, Any] = {
         types.StrType: str,
         types.IntType: int,
         types.FloatType: float,
         types.BoolType: bool,
-    }.get(type(kind))
+    }
+    base = bases.get(type(kind))
     if isinstance(kind, types.LiteralType):
         from typing import Literal
 

@@ -250,8 +250,7 @@ class Deployments:
         return list(names.values())
 
     def state(self, environment: str) -> EnvironmentState:
-        state = self.driver.state(environment)
-        return state
+        return self.driver.state(environment)
 
     def history(self, environment: str) -> list[Deployment]:
         """An environment's deployments, the newest first."""

@@ -18,7 +18,7 @@ PREFIX = "environment/"
 _encoder = msgspec.json.Encoder()
 
 
-class UnknownDeploymentEvent(AkashicError):
+class UnknownDeploymentEventError(AkashicError):
     """The journal holds an event of an environment that this version does not know."""
 
 
@@ -33,10 +33,10 @@ def encode(event: AnyDeploymentEvent) -> NewRecord:
 
 
 def decode(record: Record) -> AnyDeploymentEvent:
-    """The event of a record of an `environment/…` stream. Raises UnknownDeploymentEvent, JournalDamaged."""
+    """The event of a record of an `environment/…` stream. Raises UnknownDeploymentEventError, JournalDamaged."""
     kind = EVENT_TYPES.get(record.type)
     if kind is None:
-        raise UnknownDeploymentEvent(
+        raise UnknownDeploymentEventError(
             f"record {record.position} of {record.stream} is a {record.type!r}, which this version does "
             "not know",
             hint="it was probably written by a newer Akashic: update",

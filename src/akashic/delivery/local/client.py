@@ -12,7 +12,7 @@ from typing import Any
 
 from akashic.delivery.local.paths import LocalPaths
 from akashic.delivery.local.processes import tail
-from akashic.delivery.local.wire import Unreachable, ask
+from akashic.delivery.local.wire import UnreachableError, ask
 from akashic.errors import AkashicError
 
 START_TIMEOUT_S = 20.0
@@ -58,7 +58,7 @@ class SupervisorClient:
         """None when there is no supervisor."""
         try:
             return self._ask(request, no_progress, timeout_s)
-        except Unreachable:
+        except UnreachableError:
             return None
 
     def ensure_running(self) -> None:
@@ -69,8 +69,8 @@ class SupervisorClient:
             return
         if os.environ.get("AKASHIC_JOB") and os.environ.get("AKASHIC_RUN_ID"):
             raise AkashicError(
-                "the supervisor of local environments is not running, and a job cannot start it: it would end "
-                "with the job",
+                "the supervisor of local environments is not running, and a job cannot start it: it would "
+                "end with the job",
                 hint="run `akashic run` again, which starts it, or any `akashic status` outside of the job",
             )
         folder = self.paths.supervisor
@@ -95,7 +95,7 @@ class SupervisorClient:
 
     def _ask(self, request: dict[str, Any], progress: Callable[[str], None], timeout_s: float | None) -> Any:
         if not self.paths.supervisor.is_dir():
-            raise Unreachable("there is no supervisor")
+            raise UnreachableError("there is no supervisor")
         return ask(
             self.paths.supervisor, self.paths.socket_name, request, progress=progress, timeout_s=timeout_s
         )

@@ -13,7 +13,7 @@ from akashic.delivery.config import LocalTarget as LocalConfig
 from akashic.delivery.local.client import SupervisorClient
 from akashic.delivery.local.model import PrepareRequest
 from akashic.delivery.local.runtime import placeholders
-from akashic.delivery.local.wire import Unreachable
+from akashic.delivery.local.wire import UnreachableError
 from akashic.delivery.targets import Plan, Progress, TargetStatus
 from akashic.driver.deployments import EffectOutcome, Lookup
 from akashic.errors import AkashicError
@@ -65,7 +65,7 @@ class LocalTarget:
     def look_up(self, plan: Plan, key: str, *, progress: Progress) -> Lookup:
         try:
             return msgspec.convert(self.client.ask({"op": "look_up", "key": key}, progress=progress), Lookup)
-        except Unreachable:
+        except UnreachableError:
             return Lookup(state="unknown")
 
     def status(self, environment: str) -> TargetStatus:
@@ -84,7 +84,7 @@ class LocalTarget:
         for _ in range(2):
             try:
                 return msgspec.convert(self.client.ask(message, progress=progress), EffectOutcome)
-            except Unreachable:
+            except UnreachableError:
                 progress("the supervisor died; asking its successor")
             except AkashicError as error:
                 return EffectOutcome(error=error.message + (f" ({error.hint})" if error.hint else ""))

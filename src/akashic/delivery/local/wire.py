@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_S = 5.0
 _PEER = struct.Struct("3i")
 
 
-class Unreachable(AkashicError):
+class UnreachableError(AkashicError):
     """No supervisor answers."""
 
 
@@ -65,7 +65,7 @@ def ask(
     progress: Callable[[str], None],
     timeout_s: float | None,
 ) -> Any:
-    """One request. Raises Unreachable when nobody answers or the answer breaks off, AkashicError for what the
+    """One request. Raises UnreachableError when nobody answers or the answer breaks off, AkashicError for what the
     supervisor says is wrong."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_TIMEOUT_S)
@@ -84,7 +84,7 @@ def ask(
                 else:
                     return answer["result"]
     except (OSError, msgspec.MsgspecError) as error:
-        raise Unreachable(f"the supervisor of {folder.parent} does not answer: {error}") from error
+        raise UnreachableError(f"the supervisor of {folder.parent} does not answer: {error}") from error
     finally:
         connection.close()
-    raise Unreachable(f"the supervisor of {folder.parent} ended before it answered")
+    raise UnreachableError(f"the supervisor of {folder.parent} ended before it answered")
