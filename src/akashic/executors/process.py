@@ -1,3 +1,4 @@
+# ruff: noqa: PTH112
 """The only place that starts processes for jobs: one pipe for both outputs, a deadline, a graceful end.
 
 A process costs what `vfork` and `exec` cost: `subprocess.Popen` stays on that path as long as there is no
@@ -124,6 +125,18 @@ def signal_group(pid: int, number: int) -> None:
         return
 
 
+def has_ended(child: Child) -> bool:
+    """Whether the process has ended; it is not reaped by asking."""
+    return wait_ended(child, 0.0)
+
+
+def wait_ended(child: Child, timeout_s: float | None) -> bool:
+    """Wait for the end at most so long; whether it came."""
+    poll = select.poll()
+    poll.register(child.fileno(), select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+
+
 def run(
     launcher: Launcher,
     argv: Sequence[str],
@@ -192,13 +205,15 @@ def _widen(pipe: int) -> None:
         return  # The user's share of pipe pages is used up; the default of 64 KiB works too.
 
 
-def _not_started(argv: Sequence[str], cwd: str, error: OSError | ValueError, on_output: OutputSink) -> ExitStatus:
+def _not_started(
+    argv: Sequence[str], cwd: str, error: OSError | ValueError, on_output: OutputSink
+) -> ExitStatus:
     name = argv[0] if argv else ""
     if isinstance(error, ValueError):
         on_output(f"cannot start {name!r}: {error}\n".encode(errors="replace"))
         return ExitStatus(code=NOT_EXECUTABLE)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        if not os.path.isdir(cwd) and error.filename == cwd:  # noqa: PTH112 (a hot path without pathlib)
+        if not os.path.isdir(cwd) and error.filename == cwd:
             on_output(f"cannot start {name!r}: the working directory {cwd!r} does not exist\n".encode())
             return ExitStatus(code=NOT_EXECUTABLE)
         on_output(f"{name}: command not found\n".encode(errors="replace"))
@@ -244,9 +259,7 @@ class _Supervision:
         finally:
             forget()
             os.close(wake)
-        status = ExitStatus(
-            code=self._child.reap(), cancelled=self._cancelled, timed_out=self._timed_out
-        )
+        status = ExitStatus(code=self._child.reap(), cancelled=self._cancelled, timed_out=self._timed_out)
         return _Ended(status, self._output_closed)
 
     def _until_end(self, wake: int) -> None:

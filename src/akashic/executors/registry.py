@@ -18,7 +18,5 @@ def executor(
     if name == "host":
         from akashic.executors.host.executor import HostExecutor
 
-        return HostExecutor(
-            state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ
-        )
+        return HostExecutor(state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ)
     raise UsageError(f"there is no executor {name!r}", hint=f"expected one of: {', '.join(EXECUTORS)}")

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH208, SIM105
 """The parent of a job's processes where there are no namespaces: run as a script, one for a job.
 
 It is a subreaper, so whatever a step starts and abandons (double fork, setsid, scrubbed environment) becomes
@@ -9,7 +10,7 @@ and status come with its first byte. The status descriptor gets eight bytes (err
 process has ended, four more (its wait status).
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import ctypes
 import marshal
@@ -69,7 +70,7 @@ def reap(statuses: dict[int, int]) -> bool:
             try:
                 os.write(report, status.to_bytes(4, "little"))
             except OSError:
-                pass  # noqa: SIM105 (contextlib is an import more)
+                pass
             os.close(report)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH118, PTH120
 """Our side of a job's agent (`agent.py`): starts it, asks it for processes, ends it with all of them."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from akashic.executors.process import Command
 from akashic.executors.protocol import ExecutorError
 
 _WRONG_FOLDER = 1 << 16
-_AGENT = os.path.join(os.path.dirname(__file__), "agent.py")  # noqa: PTH118, PTH120 (hot path without pathlib)
+_AGENT = os.path.join(os.path.dirname(__file__), "agent.py")
 
 
 class AgentChild:

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH112, PTH118
 """The environment and the HOME that a job's processes start from.
 
 HOME is a fresh folder of the job's own: what a step leaves there is gone with the job, and credentials of the
@@ -53,10 +54,10 @@ def base_env(
     env = {name: environ[name] for name in _PASSED if name in environ}
     env |= {name: value for name, value in environ.items() if name.startswith("LC_")}
     for name, folder in _TOOLS.items():
-        _point(env, environ, name, os.path.join(real_home, folder))  # noqa: PTH118
+        _point(env, environ, name, os.path.join(real_home, folder))
     for name, folder in _CACHES.items():
         if not (cache_view and folder.startswith(".cache/")):
-            _point(env, environ, name, os.path.join(real_home, folder))  # noqa: PTH118
+            _point(env, environ, name, os.path.join(real_home, folder))
     env.setdefault("LANG", "C.UTF-8")
     env["PATH"] = environ.get("PATH") or DEFAULT_PATH
     env["HOME"] = home
@@ -72,5 +73,5 @@ def base_env(
 def _point(env: dict[str, str], environ: Mapping[str, str], name: str, folder: str) -> None:
     if name in environ:
         env[name] = environ[name]
-    elif os.path.isdir(folder):  # noqa: PTH112
+    elif os.path.isdir(folder):
         env[name] = folder

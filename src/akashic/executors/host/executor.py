@@ -1,3 +1,4 @@
+# ruff: noqa: PTH102, PTH103, PTH118, PTH119, PTH120
 """Jobs on this machine, isolated with Linux namespaces where that is allowed."""
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class HostExecutor:
     def __init__(
         self, *, state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]
     ) -> None:
-        self._work = os.path.join(os.path.realpath(state_dir), "work")  # noqa: PTH118
-        self._trees = os.path.join(os.path.realpath(state_dir), "trees")  # noqa: PTH118
+        self._work = os.path.join(os.path.realpath(state_dir), "work")
+        self._trees = os.path.join(os.path.realpath(state_dir), "trees")
         self._cache_dir = cache_dir
         self._tool_cache = tool_cache
         self._environ = dict(environ)
@@ -69,7 +70,7 @@ class HostExecutor:
             layout = Layout.make(folder, spec.repository)
             os.makedirs(self._tool_cache, exist_ok=True)
             place, notes = self._place(spec, layout)
-            mark = os.path.basename(folder)  # noqa: PTH119
+            mark = os.path.basename(folder)
             sandbox = HostSandbox(
                 spec=spec,
                 layout=layout,
@@ -121,7 +122,7 @@ class HostExecutor:
         return folder
 
     def _place(self, spec: SandboxSpec, layout: Layout) -> tuple[Place, Sequence[str]]:
-        mark = os.path.basename(layout.folder)  # noqa: PTH119
+        mark = os.path.basename(layout.folder)
         if spec.mode == "off":
             return AgentPlace(mark, ()), ("isolation is off: the job sees and can change this machine",)
         missing = isolation.probe().missing
@@ -137,7 +138,7 @@ class HostExecutor:
     def _view(self, spec: SandboxSpec, layout: Layout) -> View:
         real_home = self._environ.get("HOME", "/")
         programs = [
-            os.path.dirname(os.path.realpath(folder))  # noqa: PTH120
+            os.path.dirname(os.path.realpath(folder))
             for folder in self._environ.get("PATH", "").split(":")
             if folder.startswith("/")
         ]

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH208
 """Whether this machine lets us make namespaces, found out once, and entering them without being root."""
 
 from __future__ import annotations

@@ -75,9 +75,7 @@ def set_read_only(path: str, read_only: bool, *, recursive: bool) -> None:
     """Whether the mount at `path` (and all below) can be written through. Needs Linux 5.12."""
     attributes = _MountAttributes(MS_RDONLY if read_only else 0, 0 if read_only else MS_RDONLY, 0, 0)
     flags = _AT_RECURSIVE if recursive else 0
-    outcome = _libc.syscall(
-        _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), flags, ctypes.byref(attributes), 32
-    )
+    outcome = _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), flags, ctypes.byref(attributes), 32)
     _check(outcome, f"mount_setattr {path}")
 
 

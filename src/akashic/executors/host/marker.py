@@ -44,9 +44,7 @@ def write_owner(folder: str, *, mark: str, run_id: str, job_key: str) -> None:
     """Claim a new folder for this process."""
     started = start_time("self")
     assert started is not None
-    owner = Owner(
-        pid=os.getpid(), started=started, boot=boot_id(), mark=mark, run_id=run_id, job_key=job_key
-    )
+    owner = Owner(pid=os.getpid(), started=started, boot=boot_id(), mark=mark, run_id=run_id, job_key=job_key)
     try:
         with open(f"{folder}/{OWNER_FILE}", "wb") as file:
             file.write(msgspec.json.encode(owner))

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH113, PTH120
 """A job's own namespaces, without a process of ours inside: two threads and one `sh`.
 
 Linux keeps namespaces for each thread, and a child starts in those of the thread that makes it. So a job has
@@ -36,8 +37,9 @@ from akashic.executors.protocol import ExecutorError
 
 T = TypeVar("T")
 
-_INIT = "trap '' CHLD HUP INT TERM; read _"
-"""Ignoring SIGCHLD makes the kernel collect orphans by itself. `read` ends when our end of the pipe is gone."""
+_INIT = "trap '' CHLD HUP INT TERM; exec cat"
+"""Ignoring SIGCHLD makes the kernel collect orphans by itself. `cat` ends when our end of the pipe is gone; the
+shell's own `read` would also end when the first orphan does."""
 _OWN = ("/tmp", "/var/tmp")
 _DROPPED_CAPABILITIES = (
     2,  # DAC_READ_SEARCH: opens files by handle, also those that are hidden here
@@ -89,7 +91,7 @@ class NamespacePlace:
     overlays = True
 
     def __init__(self, view: View) -> None:
-        self.notes: list[str] = []
+        self.notes: Sequence[str] = ()
         self._view = view
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._owner = threading.get_ident()
@@ -187,9 +189,7 @@ class NamespacePlace:
 
     def _build(self) -> None:
         view = self._view
-        kernel.unshare(
-            kernel.CLONE_FS | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
-        )
+        kernel.unshare(kernel.CLONE_FS | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC)
         kept = _open_kept(view)
         try:
             kernel.set_read_only("/", True, recursive=True)
@@ -198,9 +198,7 @@ class NamespacePlace:
         finally:
             for _, fd, _ in kept:
                 os.close(fd)
-        kernel.mount(
-            "tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777"
-        )
+        kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
         self._hide_secrets()
         self._show_caches()
         self._start_init()
@@ -231,7 +229,7 @@ class NamespacePlace:
             kernel.mount("proc", "/proc", "proc", flags, f"pidns=/proc/{self._init.pid}/ns/pid")
         except OSError:
             if not _mount_proc_in_child(flags):
-                self.notes.append("the job sees the machine's process list: /proc could not be mounted")
+                self.notes = ("the job sees the machine's process list: /proc could not be mounted",)
                 return
         if os.geteuid() == 0:
             for path in _PROTECTED_PROC:
@@ -245,16 +243,16 @@ class NamespacePlace:
         for name in _SECRETS:
             path = f"{self._view.real_home}/{name}"
             with contextlib.suppress(OSError):
-                if os.path.isdir(path):  # noqa: PTH112
+                if os.path.isdir(path):
                     kernel.mount(nothing, path, flags=kernel.MS_BIND)
-                elif os.path.isfile(path):  # noqa: PTH113
+                elif os.path.isfile(path):
                     kernel.mount(os.devnull, path, flags=kernel.MS_BIND)
 
     def _show_caches(self) -> None:
         caches = f"{self._view.home}/.cache"
         os.mkdir(caches)
         real = f"{self._view.real_home}/.cache"
-        if os.path.isdir(real):  # noqa: PTH112
+        if os.path.isdir(real):
             with contextlib.suppress(OSError):
                 _mount_overlay(real, caches, f"{self._view.scratch}/cache")
 
@@ -274,7 +272,7 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
     for path in _OWN:
         source = view.temporary + path.replace("/", "-")
         os.mkdir(source)
-        os.chmod(source, 0o1777)  # noqa: PTH101
+        os.chmod(source, 0o1777)
         own.append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
     for path, fd in own:
         with contextlib.suppress(FileNotFoundError):
@@ -286,10 +284,10 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         if not (hidden or writable):
             continue
         if hidden:
-            if os.path.isdir(f"/proc/self/fd/{fd}"):  # noqa: PTH112
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
                 os.makedirs(path, exist_ok=True)
             else:
-                os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH120
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
         kernel.set_read_only(path, not writable, recursive=False)

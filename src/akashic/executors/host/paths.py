@@ -26,9 +26,7 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, mode, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
     for _ in range(16):  # EAGAIN: something was renamed meanwhile, so the kernel could not be sure.
         fd = int(
-            _libc.syscall(
-                _OPENAT2, folder, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how)
-            )
+            _libc.syscall(_OPENAT2, folder, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how))
         )
         if fd >= 0:
             return fd

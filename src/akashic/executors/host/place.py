@@ -38,7 +38,7 @@ class AgentPlace:
     overlays = False
 
     def __init__(self, mark: str, notes: Sequence[str]) -> None:
-        self._agent = AgentLauncher({"AKASHIC_SANDBOX": mark})
+        self._agent = AgentLauncher({"AKASHIC_AGENT": mark})
         self.notes = notes
 
     def launch(self, command: Command) -> Child:

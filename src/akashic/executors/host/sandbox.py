@@ -1,3 +1,4 @@
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH120, PTH208
 """A job's place on this machine."""
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from akashic.executors.protocol import (
     ServiceInfo,
     ServiceSpec,
     Tree,
-    Unsupported,
 )
 
 if TYPE_CHECKING:
-    from akashic.executors.providers.service import RunningService
+    from akashic.executors.host.services import Services
 
 _ARCHITECTURES = {"x86_64": "X64", "amd64": "X64", "aarch64": "ARM64", "arm64": "ARM64",
                   "armv7l": "ARM", "i686": "X86"}  # fmt: skip
@@ -92,18 +92,18 @@ class HostSandbox:
         self.home = layout.home
         self.tool_cache = tool_cache
         self.arch = _ARCHITECTURES.get(platform.machine().lower(), platform.machine().upper())
-        self.services: dict[str, ServiceInfo] = {}
+        self.services: Mapping[str, ServiceInfo] = {}
         self.container: Mapping[str, Any] = {}
-        self.notes: list[str] = [*notes, *place.notes]
-        self.base_env = dict(base_env)
+        self.notes: Sequence[str] = [*notes, *place.notes]
+        self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
         self._place = place
         self._trees = trees
         self._environ = environ
-        self._running: dict[str, RunningService] = {}
+        self._services: Services | None = None
         self._roots = {layout.folder: place.open_folder(layout.folder)}
         for path in (tool_cache, *spec.shared_paths):
-            if os.path.isdir(path):  # noqa: PTH112
+            if os.path.isdir(path):
                 self._roots.setdefault(path, place.open_folder(path))
         self._leftovers = process.Leftovers()
         self._prepared: list[workspace.Prepared] = []
@@ -191,19 +191,24 @@ class HostSandbox:
         self, specs: Sequence[ServiceSpec], cache_dir: str, cancellation: Cancellation
     ) -> None:
         """Start the job's services and wait until each is healthy. Raises ServiceFailed, Unsupported."""
-        raise Unsupported("services are not served yet", hint=", ".join(spec.name for spec in specs))
+        # Most jobs have no services, and the providers are a tenth of what we import.
+        from akashic.executors.host.services import Services
+
+        started = Services(self._place, self._layout.services, cache_dir)
+        self._services = started
+        self.services = started.start(specs, cancellation)
+        self.notes = [*self.notes, *started.notes]
 
     def service_logs(self, name: str) -> bytes:
-        service = self._running.get(name)
-        return b"" if service is None else service.logs()
+        return b"" if self._services is None else self._services.logs(name)
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        for service in self._running.values():
-            service.stop()
+        if self._services is not None:
+            self._services.stop()
         for fd in self._roots.values():
             os.close(fd)
         self._place.close()
@@ -220,9 +225,9 @@ def remove_folder(folder: str) -> None:
 
     def allow(_: Any, path: str, __: Any) -> None:
         try:
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120
-            if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
-                os.chmod(path, 0o700)  # noqa: PTH101
+            os.chmod(os.path.dirname(path), 0o700)
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.chmod(path, 0o700)
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 os.unlink(path)

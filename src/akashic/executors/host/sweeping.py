@@ -1,3 +1,4 @@
+# ruff: noqa: PTH115, PTH119, PTH208
 """Removing what killed processes of ours left: processes that carry a sandbox's mark, and its folder."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from akashic.executors.host.marker import is_alive, read_owner, start_time
 from akashic.executors.host.sandbox import remove_folder
 
+AGENT_TIMEOUT_S = 5.0
 UNCLAIMED_AGE_S = 10.0
 """A folder without an owner is a crash between two system calls, or one that is being made right now."""
 
@@ -40,7 +42,7 @@ def remove_if_dead(folder: str) -> bool:
             return False
     elif is_alive(owner):
         return False
-    mark = os.path.basename(folder)  # noqa: PTH119
+    mark = os.path.basename(folder)
     kill_marked(mark, folder)
     remove_folder(folder)
     return True
@@ -49,6 +51,11 @@ def remove_if_dead(folder: str) -> bool:
 def kill_marked(mark: str, folder: str) -> None:
     """Kill every process that started in this sandbox: by the mark in its environment, or by its working
     directory or programme below the sandbox's folder."""
+    # An agent that lost its owner ends all of its own, also what bears no mark; it must not die before.
+    agent = f"AKASHIC_AGENT={mark}".encode()
+    deadline = time.monotonic() + AGENT_TIMEOUT_S
+    while time.monotonic() < deadline and any(_bears(pid, agent) for pid in _pids()):
+        time.sleep(0.01)
     needle = f"AKASHIC_SANDBOX={mark}".encode()
     for _ in range(100):
         found = [pid for pid in _pids() if _is_of(pid, needle, folder)]
@@ -68,12 +75,17 @@ def _is_of(pid: int, needle: bytes, folder: str) -> bool:
     if start_time(pid) is None:
         return False
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            if needle in file.read().split(b"\0"):
-                return True
-        return any(
+        return _bears(pid, needle) or any(
             os.readlink(f"/proc/{pid}/{link}").startswith(folder + "/") for link in ("cwd", "exe")
         )
+    except OSError:
+        return False
+
+
+def _bears(pid: int, needle: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return needle in file.read().split(b"\0")
     except OSError:
         return False
 

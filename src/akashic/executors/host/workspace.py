@@ -1,3 +1,4 @@
+# ruff: noqa: PTH103, PTH104, PTH108, PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH211
 """The repository's tree in a job's workspace: prepared once for a commit (or a state of the uncommitted
 files), then seen by each job as its own copy.
 
@@ -71,10 +72,10 @@ def prepare(tree: Tree, folder: str, environ: Mapping[str, str]) -> Prepared:
     lock = _lock(f"{folder}/{key}.lock", fcntl.LOCK_SH)
     target = f"{folder}/{key}"
     try:
-        if not os.path.isdir(target):  # noqa: PTH112
+        if not os.path.isdir(target):
             os.close(lock)
             lock = _lock(f"{folder}/{key}.lock", fcntl.LOCK_EX)
-            if not os.path.isdir(target):  # noqa: PTH112
+            if not os.path.isdir(target):
                 _prune(folder, keep=key)
                 _make(tree, source, files, target, environ)
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -82,6 +83,15 @@ def prepare(tree: Tree, folder: str, environ: Mapping[str, str]) -> Prepared:
     except OSError as error:
         os.close(lock)
         raise ExecutorError(f"cannot prepare the tree of {tree.root} in {folder}: {error}") from error
+    except ExecutorError as error:
+        os.close(lock)
+        # git says that it cannot write a file, but not why.
+        if shutil.disk_usage(folder).free < 1 << 16:
+            raise ExecutorError(
+                f"No space left on the device of {folder}, so the tree of {tree.root} cannot be checked out",
+                hint="free some space, or set AKASHIC_STATE to a folder on another device",
+            ) from error
+        raise
     except BaseException:
         os.close(lock)
         raise
@@ -130,16 +140,14 @@ def _source(root: str, environ: Mapping[str, str]) -> _Source:
         root=root,
         top=top,
         prefix=prefix,
-        objects=os.path.join(root, objects),  # noqa: PTH118
-        shallow=os.path.join(root, shallow),  # noqa: PTH118
+        objects=os.path.join(root, objects),
+        shallow=os.path.join(root, shallow),
     )
 
 
 def _files(source: _Source, environ: Mapping[str, str]) -> Sequence[tuple[str, os.stat_result]]:
     """Tracked files as they are, and untracked ones that are not ignored; folders are submodules."""
-    listing = _git(
-        source.root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], environ
-    )
+    listing = _git(source.root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], environ)
     found = []
     for path in sorted(set(os.fsdecode(listing).split("\0"))):
         first = path.partition("/")[0]
@@ -161,16 +169,20 @@ def _beneath_link(root: str, path: str) -> bool:
     """Whether a folder of the path is a link now: what lies behind it is not the repository's."""
     folder = path.rpartition("/")[0]
     while folder:
-        if os.path.islink(f"{root}/{folder}"):  # noqa: PTH114
+        if os.path.islink(f"{root}/{folder}"):
             return True
         folder = folder.rpartition("/")[0]
     return False
 
 
 def _key(tree: Tree, source: _Source, files: Sequence[tuple[str, os.stat_result]]) -> str:
-    digest = sha256(f"1\0{source.root}\0{source.prefix}\0{tree.commit}\0{tree.dirty}\0".encode(errors="surrogateescape"))
+    digest = sha256(
+        f"1\0{source.root}\0{source.prefix}\0{tree.commit}\0{tree.dirty}\0".encode(errors="surrogateescape")
+    )
     for path, info in files:
-        facts = f"{path}\0{info.st_mode}\0{info.st_size}\0{info.st_mtime_ns}\0{info.st_ino}\0{info.st_ctime_ns}\n"
+        facts = (
+            f"{path}\0{info.st_mode}\0{info.st_size}\0{info.st_mtime_ns}\0{info.st_ino}\0{info.st_ctime_ns}\n"
+        )
         digest.update(facts.encode(errors="surrogateescape"))
     return digest.hexdigest()[:24]
 
@@ -244,7 +256,7 @@ def _make_repository(tree: Tree, source: _Source, folder: str, environ: Mapping[
         "\thooksPath = /dev/null\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n",
     )
     _write(f"{git}/info/exclude", f"/{STATE_FOLDER}/\n")
-    if os.path.isfile(source.shallow):  # noqa: PTH113
+    if os.path.isfile(source.shallow):
         shutil.copyfile(source.shallow, f"{git}/shallow")
     if not tree.commit:
         return
@@ -253,7 +265,11 @@ def _make_repository(tree: Tree, source: _Source, folder: str, environ: Mapping[
         head = _sub_folder_commit(tree, source, folder, environ)
     else:
         refs = os.fsdecode(
-            _git(source.root, ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"], environ)
+            _git(
+                source.root,
+                ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"],
+                environ,
+            )
         )
         lines = [line.replace(" refs/heads/", " refs/remotes/origin/") for line in refs.splitlines()]
         lines.sort(key=lambda line: line.partition(" ")[2])
@@ -270,7 +286,9 @@ def _sub_folder_commit(tree: Tree, source: _Source, folder: str, environ: Mappin
     found = _git_raw(source.root, ["rev-parse", "--verify", "-q", f"{tree.commit}:{source.prefix}"], environ)
     if found.returncode:
         if tree.dirty:
-            sub_tree = os.fsdecode(_git(folder, ["hash-object", "-w", "-t", "tree", os.devnull], environ)).strip()
+            sub_tree = os.fsdecode(
+                _git(folder, ["hash-object", "-w", "-t", "tree", os.devnull], environ)
+            ).strip()
         else:
             raise ExecutorError(f"the commit {tree.commit} has no folder {source.prefix}")
     else:
@@ -281,7 +299,9 @@ def _sub_folder_commit(tree: Tree, source: _Source, folder: str, environ: Mappin
     names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE",
              "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE")  # fmt: skip
     people = dict(zip(names, facts, strict=False))
-    made = _git(folder, ["commit-tree", sub_tree, "-m", facts[6].strip() or tree.commit], environ, extra=people)
+    made = _git(
+        folder, ["commit-tree", sub_tree, "-m", facts[6].strip() or tree.commit], environ, extra=people
+    )
     return os.fsdecode(made).strip()
 
 
@@ -354,5 +374,7 @@ def _git_raw(
 def _tool(name: str, environ: Mapping[str, str]) -> str:
     found = shutil.which(name, path=environ.get("PATH", os.defpath))
     if found is None:
-        raise ExecutorError(f"{name} is not installed, and checking out a tree needs it", hint=f"install {name}")
+        raise ExecutorError(
+            f"{name} is not installed, and checking out a tree needs it", hint=f"install {name}"
+        )
     return found
