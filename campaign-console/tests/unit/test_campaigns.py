@@ -88,7 +88,19 @@ def test_phases_follow_the_clock(status: str, start: int | None, end: int | None
         return None if offset is None else NOW + timedelta(days=offset)
 
     campaign = Campaign(
-        id=1, name="n", channel="email", audience="", message="", budget_cents=0, status=status, starts_at=day(start),
-        ends_at=day(end), revision=1, owner="o", owner_email="o@example.com", created_at=NOW, updated_at=NOW,
-    )  # fmt: skip
+        id=1,
+        name="n",
+        channel="email",
+        audience="",
+        message="",
+        budget_cents=0,
+        status=status,
+        starts_at=day(start),
+        ends_at=day(end),
+        revision=1,
+        owner="o",
+        owner_email="o@example.com",
+        created_at=NOW,
+        updated_at=NOW,
+    )
     assert campaign.phase(NOW) == phase

@@ -181,12 +181,13 @@ async def archive_campaign(request: Request) -> Response:
 
 
 async def upload_asset(request: Request) -> Response:
-    form = await _form(request)
-    found = await editor(request, csrf_token=_text(form, "csrf_token"))
+    form = await _form(request, files_max=1)
     file = form.get("file")
     name, data = "", b""
     if isinstance(file, UploadFile):
         name, data = file.filename or "", await file.read(media.SIZE_BYTES_MAX + 1)
+    await form.close()
+    found = await editor(request, csrf_token=_text(form, "csrf_token"))
     try:
         await changes.upload(
             services_of(request), found.account, request.path_params["id"], name=name, data=data
@@ -319,5 +320,5 @@ def _text(form: FormData, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def _form(request: Request) -> FormData:
-    return await request.form(max_files=1, max_fields=20, max_part_size=64 * 1024)
+async def _form(request: Request, *, files_max: int = 0) -> FormData:
+    return await request.form(max_files=files_max, max_fields=20, max_part_size=64 * 1024)
