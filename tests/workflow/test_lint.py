@@ -1,0 +1,113 @@
+"""Each family of lint rules finds what it is for, and nothing in a good file."""
+
+import argparse
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from akashic.cli.command import CommandContext
+from akashic.cli.commands import expr, lint
+from akashic.errors import AkashicError
+from akashic.workflow.action import parse_action
+from akashic.workflow.lint import RULES, lint_workflow
+
+ACTION = parse_action(
+    "inputs: {path: {required: true}, old: {deprecationMessage: gone}}\noutputs: {o: {}}\n"
+    "runs: {using: node16, main: x}",
+    "action.yml",
+)
+JOB = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n"
+
+
+def found(steps: str, head: str = JOB) -> list[str]:
+    problems = lint_workflow(head + steps, "w.yml", lambda uses: ACTION if uses.startswith("o/r") else None)
+    assert all(problem.rule in RULES for problem in problems)
+    return [f"{problem.severity} {problem.rule}: {problem.message}" for problem in problems]
+
+
+def test_a_good_file_has_no_problems() -> None:
+    pin = "0" * 40
+    steps = f"      - {{id: s, uses: o/x@{pin}}}\n      - {{run: 'echo ${{{{ steps.s.outputs.x }}}}'}}\n"
+    assert found(steps) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("run: x, if: '${{ github.ref }} == 1'", "error condition: this condition is always true"),
+        ("run: x, if: false", "warning unreachable: the step never runs"),
+        ("run: x, if: github.event_name == 'fork'", "warning unreachable: the step never runs"),
+        ("run: x, shell: fish", "error shell: the shell `fish`"),
+        ("run: x, shell: cmd", "error shell: the shell `cmd` exists only on Windows"),
+        ("run: 'echo ${{ steps.x.outputs.y }}'", "error reference: there is no step with the id `x`"),
+        ("run: 'echo ${{ needs.x.result }}'", "error reference: the job `a` does not need `x`"),
+        ("run: 'echo ${{ matrix.x }}'", "error reference: the job has no matrix"),
+        ("run: 'echo ${{ inputs.x }}'", "warning reference: the workflow has no inputs"),
+        ("run: 'echo ${{ github.shaa }}'", "warning type: the context `github` has no `shaa`"),
+        ("run: 'echo ${{ github.event }}'", "warning type: this prints the word `Object`"),
+        ("run: x, if: github.event == 'x'", "warning type: an object or a list never equals"),
+        ("run: \"${{ format('{1}', 1) }}\"", "error type: the format string"),
+        ("run: \"${{ fromJSON('x') }}\"", "error type: `fromJSON` was given what is not JSON"),
+        ("run: 'echo ::set-env name=a::b'", "error deprecated: the command `::set-env` is refused"),
+        ("run: 'echo ::set-output name=a::b'", "warning deprecated: the command `::set-output`"),
+        (
+            "uses: o/r@v1, with: {path: x, pth: y}",
+            "warning action-input: the action `o/r@v1` has no input `pth`",
+        ),
+        ("uses: o/r@v1", "error action-input: the action `o/r@v1` needs the input `path`"),
+        ("uses: o/r@v1, with: {path: x, old: y}", "warning deprecated: the input `old` is deprecated"),
+        ("uses: o/r@v1", "warning deprecated: the action `o/r@v1` asks for node16"),
+        ("uses: a/b@main", "warning unpinned-action: `a/b@main` is not pinned"),
+        ("uses: 'docker://alpine'", "info difference: an image as an action"),
+        ("rum: x", "error unknown-key: unknown key `rum` in a step"),
+    ],
+)
+def test_a_rule_finds_what_it_is_for(step: str, expected: str) -> None:
+    assert any(line.startswith(expected) for line in found(f"      - {{{step}}}\n"))
+
+
+def test_a_job_behind_a_job_that_never_runs_never_runs() -> None:
+    text = "on: push\njobs:\n  a: {runs-on: x, if: false, steps: [{run: x}]}\n"
+    lines = found("  b: {needs: a, runs-on: x, steps: [{run: x}]}\n", text)
+    assert any("the job `b` never runs" in line for line in lines)
+
+
+def command(tmp_path: Path, module: Any, *words: str) -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    module.configure(parser)
+    out = io.StringIO()
+    context = CommandContext(
+        cwd=tmp_path, environ={}, color=False, json=False, interactive=False, debug=False, stdout=out
+    )
+    return module.run(parser.parse_args(words), context), out.getvalue()
+
+
+def test_the_command_prints_an_array_of_problems_and_fails_on_errors_only(tmp_path: Path) -> None:
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    (folder / "a.yml").write_text(JOB + "      - {run: x, if: false}\n")
+    code, text = command(tmp_path, lint, "--format", "json")
+    (record,) = json.loads(text)
+    assert code == 0 and set(record) == {"file", "line", "column", "severity", "rule", "message"}
+    (folder / "b.yml").write_text("on: nothing\n")
+    code, text = command(tmp_path, lint, "--format", "json")
+    assert code == 1 and {found["severity"] for found in json.loads(text)} == {"error", "warning"}
+    for kind in ("text", "sarif", "github"):
+        assert command(tmp_path, lint, "--format", kind)[0] == 1
+    sarif = json.loads(command(tmp_path, lint, "--format", "sarif")[1])
+    assert sarif["version"] == "2.1.0" and sarif["runs"][0]["results"]
+
+
+def test_expr_eval_prints_json(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"github": {"ref": "main", "n": [1]}}')
+    assert command(tmp_path, expr, "eval", "--context", "c.json", "github.n") == (0, "[1]\n")
+    assert command(tmp_path, expr, "eval", "--template", "--context", "c.json", "a ${{ github.ref }}") == (
+        0,
+        '"a main"\n',
+    )
+    with pytest.raises(AkashicError) as caught:
+        command(tmp_path, expr, "eval", "github.x")
+    assert caught.value.exit_code == 1
