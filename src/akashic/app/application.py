@@ -6,7 +6,7 @@ Imports stand inside the properties on purpose: this is the door, and a command 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,17 @@ from akashic.app.repository import Repository, find_root, read_repository, state
 from akashic.driver.ports import Clock
 
 if TYPE_CHECKING:
+    from akashic.app.local_secrets import LocalSecrets
     from akashic.delivery.config import Config
-    from akashic.driver.ports import GatePort
+    from akashic.delivery.gates import EnvironmentGates
     from akashic.delivery.releases import Releases
     from akashic.delivery.service import Deployments
-    from akashic.executors.protocol import Executor
     from akashic.journal.artifacts import ArtifactStore
     from akashic.journal.blobs import BlobStore
     from akashic.journal.caches import CacheStore
     from akashic.journal.logs import LogStore
     from akashic.journal.sqlite import SqliteJournal
+    from akashic.notify.message import Message
     from akashic.notify.notifier import Notifier
     from akashic.secrets.file import SecretsFile
 
@@ -38,6 +39,7 @@ class Application:
         self.state_dir = state_dir
         self.environ = environ
         self.clock: Clock = SystemClock()
+        self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
         self.user = user_name(environ)
 
     @classmethod
@@ -97,7 +99,7 @@ class Application:
 
     @cached_property
     def config(self) -> Config:
-        """`akashic.yaml`, or its defaults where there is none. Raises InvalidInput."""
+        """`akashic.yaml`, or its defaults where there is none. Raises InvalidInput with every problem."""
         from akashic.delivery.config import CONFIG_NAME, Config
 
         path = self.root / CONFIG_NAME
@@ -107,23 +109,108 @@ class Application:
 
         return parse_config(path.read_bytes(), CONFIG_NAME)
 
+    # Secrets.
+
     @cached_property
     def secrets(self) -> SecretsFile:
         from akashic.secrets.file import FILE_NAME, SecretsFile
 
         return SecretsFile(self.root / FILE_NAME, environ=self.environ, now=self.clock.now)
 
+    @cached_property
+    def local_secrets(self) -> LocalSecrets:
+        from akashic.app.local_secrets import LocalSecrets
+
+        return LocalSecrets(self.state_dir, clock=self.clock)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether this process is a command that a step of a run called."""
+        return bool(self.environ.get("AKASHIC_RUN_ID"))
+
     def secrets_of(self, environment: str) -> dict[str, str]:
-        """The secrets that a trusted job of an environment ("" for none) may see."""
-        return self.secrets.resolve(environment)
+        """The secrets that a trusted job of an environment ("" for none) may see. Raises SecretsError when
+        there are some and the key is missing."""
+        return self.secrets.resolve(environment) if self.secrets.exists() else {}
+
+    def target_secrets(self, environment: str) -> Mapping[str, str]:
+        """What `${secrets.NAME}` in an environment's target stands for. Inside a step the user's key is out
+        of reach; what the target needs was put beside the state before the job began."""
+        if self.in_step:
+            return self.local_secrets.of(environment)
+        self.prepare_secrets(environment)
+        return {**self.local_secrets.of(environment), **self.secrets_of(environment)}
+
+    def prepare_secrets(self, environment: str) -> list[str]:
+        """Have all secrets that a local target names at hand; the names of those that had to be made up."""
+        return self.local_secrets.complete(environment, self.config, self.secrets_of(environment))
+
+    # Delivery.
 
     @cached_property
-    def gates(self) -> GatePort:
-        from akashic.driver.ports import GatePort
+    def releases(self) -> Releases:
+        from akashic.delivery.releases import Releases
+
+        return Releases(journal=self.journal, folder=self.state_dir / "releases", clock=self.clock)
+
+    @cached_property
+    def gates(self) -> EnvironmentGates:
+        from akashic.delivery.gates import EnvironmentGates
 
         return EnvironmentGates(
             config=self.config, journal=self.journal, releases=self.releases, clock=self.clock
         )
 
+    @cached_property
+    def notifier(self) -> Notifier:
+        from akashic.notify.notifier import Notifier
+
+        return Notifier(
+            self.config.notifications,
+            secret=lambda name: {**self.local_secrets.of(""), **self.secrets_of("")}.get(name),
+            say=self.say,
+            now=self.clock.now,
+        )
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        from akashic.delivery.service import Deployments
+
+        return Deployments(
+            config=self.config,
+            journal=self.journal,
+            releases=self.releases,
+            gates=self.gates,
+            clock=self.clock,
+            state_dir=self.state_dir,
+            secrets=self.target_secrets,
+            notify=self._notify,
+            progress=self._progress,
+        )
+
+    def _notify(self, message: Message) -> None:
+        self.notifier.send(message)
+
+    def _progress(self, environment: str, text: str) -> None:
+        self.say(f"[{environment}] {text}")
+
     def prepare_environment(self, name: str) -> None:
-        """Before a job of an environment starts."""
+        """Before a job of an environment starts: its local target must be awake outside of the job, whose
+        processes all die with it, and the target's secrets at hand."""
+        from akashic.delivery.config import LocalTarget
+
+        environment = self.config.environment(name)
+        if environment is None or not isinstance(environment.target, LocalTarget):
+            return
+        from akashic.delivery.local.client import ensure_running
+
+        self.prepare_secrets(name)
+        ensure_running(self.state_dir)
+
+    def recover(self) -> list[str]:
+        """Take on the deployments that dead processes left; a line for each that changed."""
+        return [
+            f"{one.request.environment}: deployment {one.request.number} of {one.request.release.version} "
+            f"was left by a dead process and is now {one.status}"
+            for one in self.deployments.recover()
+        ]

@@ -35,9 +35,9 @@ ID_ATTEMPTS_MAX = 20
 class Request:
     """What a person asks for with `akashic run`, `plan` or `up`.
 
-    `event_name` "" means push, or the only event that the workflows know. `payload` is what the user gave; the
-    rest is made up from git. `from_commit` takes the workflow files and the tree from the commit, not from the
-    working tree. `branch` stands in for the one that is checked out."""
+    `event_name` "" means push, or the only event that the workflows know. `payload` is what the user gave;
+    the rest is made up from git. `from_commit` takes the workflow files and the tree from the commit, not
+    from the working tree. `branch` stands in for the one that is checked out."""
 
     event_name: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)

@@ -52,7 +52,7 @@ class Conductor:
         live = self._context.color and not self._show_logs
         self.screen = Screen(self._context.stdout, self._style) if live else None
         try:
-            with cancel_on_signals(cancellation, self._say):
+            with cancel_on_signals(cancellation, self.say):
                 errors = self._drive_all(run_ids, options, cancellation)
         finally:
             if self.screen is not None:
@@ -60,7 +60,7 @@ class Conductor:
         if errors:
             raise errors[0]
         if self._summary and not self._context.json:
-            self._print_summaries()
+            self.print_summaries()
         if cancellation.is_set():
             return EXIT_INTERRUPTED
         good = all(state.conclusion in ("success", "skipped") for state in self.states)
@@ -109,13 +109,15 @@ class Conductor:
             return LivePresenter(self.screen)
         return PlainPresenter(self._context.stdout, show_logs=self._show_logs)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Write a line above the live view, or to standard error."""
         if self.screen is not None:
             self.screen.above(text)
         else:
             self._context.stderr.write(text + "\n")
 
-    def _print_summaries(self) -> None:
+    def print_summaries(self) -> None:
+        """Why runs failed, what they found, and the verdicts."""
         now = self._application.clock.now()
         out = self._context.stdout
         for state in self.states:

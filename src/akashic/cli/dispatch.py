@@ -172,7 +172,7 @@ def _run(argv: Sequence[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `akashic {near[0]}`?" if near else "akashic --help lists the commands"
         raise UsageError(f"there is no command `{name}`", hint=hint)
-    command: Command = importlib.import_module(entry.module)  # type: ignore[assignment]
+    command: Command = importlib.import_module(entry.module)
     parser = Parser(prog=f"akashic {name}", description=command.HELP)
     command.configure(parser)
     _add_global_options(parser, suppress=True)

@@ -1,5 +1,7 @@
-"""`akashic secret`: keep secrets in the repository, encrypted. No sub-command prints a value or takes one as an
-argument, where every user of the machine could read it."""
+"""`akashic secret`: keep secrets in the repository, encrypted.
+
+No sub-command prints a value, or takes one as an argument, where every user of the machine could read it.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +155,7 @@ def _recipients(args: argparse.Namespace, context: CommandContext, file: Secrets
     else:
         count = file.remove_recipient(args.who)
         print(
-            f"removed; {count} values encrypted anew. What they could read is in the history: rotate each value",
+            f"removed; {count} values encrypted anew. They could read the old ones: rotate each value",
             file=context.stderr,
         )
     return EXIT_OK

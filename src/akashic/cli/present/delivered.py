@@ -1,0 +1,95 @@
+"""The end of `akashic up`: where things run, what was released, what was found, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from akashic.app.application import Application
+from akashic.app.repository import Repository
+from akashic.app.up import findings, served
+from akashic.cli.present.style import Style, duration, table
+from akashic.cli.present.summary import report_figures
+from akashic.cli.present.texts import job_kind, verdict
+from akashic.engine.requests import TestReport
+from akashic.engine.view import JobView, RunView
+from akashic.runner.terminal import safe_for_terminal
+
+_TITLES = {"junit": "tests", "coverage": "coverage", "sarif": "findings"}
+
+
+def delivered_lines(
+    application: Application, views: Sequence[RunView], repository: Repository, *, color: bool
+) -> list[str]:
+    """Everything that is said at the end."""
+    style = Style(color)
+    lines: list[str] = []
+    for view in views:
+        lines += ["", style("bold", "Jobs"), *_jobs(view, style)]
+        lines += _reports(view, style)
+    lines += _environments(application, style)
+    lines += ["", *(verdict(view, style) for view in views)]
+    lines += _next_steps(views, repository, style)
+    return lines
+
+
+def _jobs(view: RunView, style: Style) -> list[str]:
+    rows = [(job, [("  " * job.depth) + job.name, _took(job)]) for job in view.jobs]
+    lines = table([cells for _, cells in rows])
+    return [
+        f"  {style.mark(job_kind(job))} {safe_for_terminal(line)}"
+        for (job, _), line in zip(rows, lines, strict=True)
+    ]
+
+
+def _took(job: JobView) -> str:
+    if job.conclusion == "skipped":
+        return "skipped"
+    return duration(job.duration_s)
+
+
+def _reports(view: RunView, style: Style) -> list[str]:
+    lines: list[str] = []
+    for kind, found in findings(view).items():
+        lines += ["", style("bold", _TITLES[kind].capitalize())]
+        rows = [
+            [job.name, report.title or report.path, report_figures(report)] for job, report in _once(found)
+        ]
+        lines += [f"  {safe_for_terminal(line)}" for line in table(rows)]
+    return lines
+
+
+def _once(found: Sequence[tuple[JobView, TestReport]]) -> list[tuple[JobView, TestReport]]:
+    """Each report once: a file that is uploaded as an artifact is seen again where it is downloaded."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for job, report in found:
+        mark = (report.digest or job.key, report.title or report.path)
+        if mark not in seen:
+            seen.add(mark)
+            kept.append((job, report))
+    return kept
+
+
+def _environments(application: Application, style: Style) -> list[str]:
+    rows = []
+    for one in served(application):
+        state = "healthy" if one.healthy else "NOT HEALTHY"
+        rows.append([one.environment, one.url, one.version, one.digest.removeprefix("sha256:")[:12], state])
+    if not rows:
+        return []
+    header = ["environment", "address", "version", "artifact", "state"]
+    lines = [f"  {line}" for line in table([header, *rows])]
+    return ["", style("bold", "Environments"), style("dim", lines[0]), *lines[1:]]
+
+
+def _next_steps(views: Sequence[RunView], repository: Repository, style: Style) -> list[str]:
+    where = f"akashic -C {repository.prefix}" if repository.prefix else "akashic"
+    number = views[0].sequence if views else ""
+    steps = [
+        (f"{where} status", "what each environment serves"),
+        (f"{where} logs {number}", "what the jobs printed"),
+        (f"{where} history production", "who deployed what, when"),
+        (f"{where} rollback production", "go back to the release before"),
+        (f"{where} journal verify", "is the record sound"),
+    ]
+    return ["", style("bold", "Where to look next"), *(f"  {line}" for line in table(steps))]
