@@ -1,6 +1,6 @@
 """Installs requirements-dev.lock into a virtual environment shared by all jobs with the same lock.
 
-`place` tells where that is (outputs `folder`, `key`, `ready`, `kept`); `install` makes it when it is not there
+`place` tells where that is (outputs `folder`, `key`, `ready`, `kept`); `install` makes it when it is missing
 and puts it on PATH. Uses uv where there is one, else pip.
 """
 
