@@ -13,7 +13,7 @@ import msgspec
 from akashic.cancellation import Cancellation
 from akashic.delivery.checks import check, check_all, failures, health_check
 from akashic.delivery.config import Config, EnvironmentConfig, LocalTarget, MemoryTarget, Target
-from akashic.delivery.gates import EnvironmentGates
+from akashic.delivery.gates import EnvironmentGates, ref_of
 from akashic.delivery.messages import message_of
 from akashic.delivery.releases import Release, Releases
 from akashic.delivery.targets import MemoryTarget as MemoryTargetPort
@@ -66,11 +66,13 @@ class Deployments:
         clock: Clock,
         state_dir: Path,
         secrets: Callable[[str], Mapping[str, str]],
-        notify: Callable[[Message], None] = lambda message: None,
+        notify: Callable[[Message, tuple[str, ...]], None] = lambda message, receivers: None,
         progress: Callable[[str, str], None] = lambda environment, text: None,
         targets: Mapping[type, TargetPort] | None = None,
     ) -> None:
-        """`secrets` gives the secrets of an environment, `progress` gets (environment, line), `targets` is
+        """`secrets` gives the secrets of an environment, `notify` gets a message and the names of its
+        receivers
+        (none: all), `progress` gets (environment, line), `targets` is
         for
         tests: an implementation for a kind of target."""
         self.config = config
@@ -122,7 +124,7 @@ class Deployments:
                 environment=name,
                 kind=kind,
                 release=release.reference,
-                by=origin.by,
+                by=workflow.actor if workflow else origin.by,
                 binding=GateBinding(
                     run_id=origin.run_id,
                     commit=release.commit,
@@ -135,7 +137,7 @@ class Deployments:
                 run_id=origin.run_id,
                 job=origin.job,
                 trust=workflow.trust if workflow else origin.trust,
-                ref=origin.ref,
+                ref=ref_of(workflow.github) if workflow else origin.ref,
                 restores=restores,
                 promoted_from=promoted_from,
                 reason=reason,
@@ -355,7 +357,7 @@ class _Port:
         link = config.url or deployment.url
         message = message_of(event, deployment, link=link)
         if message is not None:
-            self.service.notify(message)
+            self.service.notify(message, config.notifications)
 
     def _prepare(
         self, target: TargetPort, plan: Plan, key: str, progress: Any, cancellation: Cancellation
