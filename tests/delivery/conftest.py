@@ -125,7 +125,7 @@ class World:
             clock=RealClock(),
             state_dir=self.state_dir,
             secrets=lambda environment: self.secrets,
-            notify=lambda message, receivers: self.messages.append(message),
+            notify=self.messages.append,
         )
 
     def release(self, version: str, **ways: Any) -> Release:

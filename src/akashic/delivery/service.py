@@ -66,7 +66,8 @@ class Deployments:
         clock: Clock,
         state_dir: Path,
         secrets: Callable[[str], Mapping[str, str]],
-        notify: Callable[[Message, tuple[str, ...]], None] = lambda message, receivers: None,
+        notify: Callable[[Message], None] = lambda message: None,
+        notify_only: Callable[[Message, tuple[str, ...]], None] | None = None,
         progress: Callable[[str, str], None] = lambda environment, text: None,
         targets: Mapping[type, TargetPort] | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class Deployments:
         self.clock = clock
         self.state_dir = state_dir
         self.notify = notify
+        self.notify_only = notify_only
         self.progress = progress
         self._targets: dict[type, TargetPort] = dict(targets or {})
         self.port = _Port(self, secrets)
@@ -356,8 +358,12 @@ class _Port:
         config = _spec(deployment)
         link = config.url or deployment.url
         message = message_of(event, deployment, link=link)
-        if message is not None:
-            self.service.notify(message, config.notifications)
+        if message is None:
+            return
+        if config.notifications and self.service.notify_only is not None:
+            self.service.notify_only(message, config.notifications)
+        else:
+            self.service.notify(message)
 
     def _prepare(
         self, target: TargetPort, plan: Plan, key: str, progress: Any, cancellation: Cancellation

@@ -90,9 +90,10 @@ def _details(one: dict[str, Any], context: CommandContext) -> None:
     out = context.stdout
     target = one["target"]
     for instance in target["instances"]:
-        text
-        =
-        f"instance {instance['name']}: {instance['state']}, port {instance['port']}, pid {instance['pid']}" if instance["restarts"]: text += f", restarted {instance['restarts']} times ({instance['last_exit']})"
+        text = f"instance {instance['name']}: {instance['state']}, port {instance['port']}"
+        text += f", process {instance['pid']}"
+        if instance["restarts"]:
+            text += f", restarted {instance['restarts']} times ({instance['last_exit']})"
         out.write(safe_lines(text) + "\n")
     for name, text in target["services"].items():
         out.write(safe_lines(f"service {name}: {text}") + "\n")

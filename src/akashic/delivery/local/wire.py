@@ -65,7 +65,8 @@ def ask(
     progress: Callable[[str], None],
     timeout_s: float | None,
 ) -> Any:
-    """One request. Raises UnreachableError when nobody answers or the answer breaks off, AkashicError for what the
+    """One request. Raises UnreachableError when nobody answers or the answer breaks off, AkashicError for
+    what the
     supervisor says is wrong."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_TIMEOUT_S)
