@@ -11,10 +11,13 @@ from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 PROBLEMS_MAX = 200
 """So many problems of one file are kept; nobody reads more, and a hostile file must not make millions."""
 
+WORDS_MAX = 500
+"""So many known words are compared with a wrong one."""
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them when there are few; else empty."""
-    words = sorted(set(known))
+    words = sorted(set(known))[:WORDS_MAX]
     lower = {name.lower(): name for name in words}
     near = get_close_matches(word.lower()[:100], lower, n=1, cutoff=0.6)
     if near:
@@ -55,6 +58,10 @@ class Problems:
         if len(self.found) < PROBLEMS_MAX:
             problem = Problem(position=position, message=message, hint=hint, rule=rule, severity=severity)
             self.found.append(problem)
+
+    def hint(self, word: str, known: Iterable[str]) -> str:
+        """As `did_you_mean`; empty when no more problems are kept, because looking takes time."""
+        return did_you_mean(word, known) if len(self.found) < PROBLEMS_MAX else ""
 
     def raise_if_any(self) -> None:
         """Raise InvalidInput with the problems in file order when there is an error among them."""
@@ -105,7 +112,7 @@ class Problems:
                 self.add(
                     key.position,
                     f"unknown key `{key.text}` in {what}",
-                    hint=did_you_mean(key.text, allowed),
+                    hint=self.hint(key.text, allowed),
                     rule="unknown-key",
                 )
         return found

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from akashic.source.data import did_you_mean, kind_name
+from akashic.source.data import kind_name
 from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load
 from akashic.workflow.contexts import ACTION_AVAILABILITY
@@ -168,7 +168,7 @@ def _runs(reader: Reader, node: Node) -> ActionRuns | None:
     if using is None:
         place = using_node.position if using_node else mapping.position
         message = f"`runs.using` must be one of {', '.join(USING)}"
-        reader.add(place, f"{message}, not `{text}`" if text else message, hint=did_you_mean(text, USING))
+        reader.add(place, f"{message}, not `{text}`" if text else message, hint=reader.hint(text, USING))
         return None
     if using == "composite":
         found = reader.keys(mapping, _COMPOSITE, "`runs` of a composite action")

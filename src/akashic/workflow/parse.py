@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from akashic.source.data import did_you_mean
 from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, load
 from akashic.workflow.contexts import AVAILABILITY
@@ -89,7 +88,7 @@ def _check_needs(reader: Reader, jobs: dict[str, Job], mapping: Mapping) -> None
                 reader.add(
                     _need_place(value, need),
                     f"the job `{key.text}` needs `{need}`, which is no job of this workflow",
-                    hint=did_you_mean(need, [name for name in names if name != key.text]),
+                    hint=reader.hint(need, [name for name in names if name != key.text]),
                     rule="needs",
                 )
     cycle = _cycle(jobs) if complete else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from akashic.source.data import Problems, did_you_mean, kind_name
+from akashic.source.data import Problems, kind_name
 from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, to_data
 from akashic.workflow.contexts import KNOWN_CONTEXTS, NOTHING, Availability
@@ -157,7 +157,7 @@ class Reader(Problems):
                     else f"unrecognized named-value `{tree.name}`",
                     hint=f"available here: {available}"
                     if known
-                    else did_you_mean(tree.name, availability.contexts),
+                    else self.hint(tree.name, availability.contexts),
                     rule="context",
                 )
             elif isinstance(tree, Call) and tree.name in SPECIAL_FUNCTIONS - availability.functions:

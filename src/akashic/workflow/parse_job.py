@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from akashic.source.data import did_you_mean, kind_name
+from akashic.source.data import kind_name
 from akashic.source.position import InvalidInput
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY, Availability
@@ -76,7 +76,7 @@ def _keys(reader: Reader, mapping: Mapping, job: str, *, called: bool) -> dict[s
             reader.add(
                 key.position,
                 f"unknown key `{key.text}` in the job `{job}`",
-                hint=did_you_mean(key.text, _CALL),
+                hint=reader.hint(key.text, _CALL),
                 rule="unknown-key",
             )
     return found

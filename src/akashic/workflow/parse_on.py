@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from akashic.source.data import did_you_mean, kind_name
+from akashic.source.data import kind_name
 from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY
@@ -63,7 +63,7 @@ def _by_name(reader: Reader, node: Node) -> tuple[Trigger, ...]:
 def _known(reader: Reader, name: Scalar) -> bool:
     if name.text in EVENTS:
         return True
-    hint = did_you_mean(name.text, EVENTS)
+    hint = reader.hint(name.text, EVENTS)
     reader.add(name.position, f"unknown event `{name.text}`", hint=hint, rule="event")
     return False
 
@@ -117,7 +117,7 @@ def _types(reader: Reader, kind: EventKind, node: Node | None) -> tuple[str, ...
             reader.add(
                 _place_of(node, name),
                 f"`{name}` is not an activity type of the event `{kind.name}`",
-                hint=did_you_mean(name, kind.types or ()),
+                hint=reader.hint(name, kind.types or ()),
                 rule="event",
             )
     return types
@@ -286,7 +286,7 @@ def _input_type(reader: Reader, node: Node | None, key: Scalar, called: bool) ->
         reader.add(
             node.position,
             f"`type` of the input `{key.text}` must be one of {', '.join(allowed)}, not `{text}`",
-            hint=did_you_mean(text, allowed),
+            hint=reader.hint(text, allowed),
         )
     return "string"
 

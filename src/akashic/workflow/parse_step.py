@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from akashic.source.data import did_you_mean, kind_name
+from akashic.source.data import kind_name
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY, NOTHING
 from akashic.workflow.model import Step
@@ -104,7 +104,7 @@ def _not_one(reader: Reader, mapping: Mapping, kinds: list[str]) -> None:
     reader.add(mapping.position, "a step needs `run` or `uses`")
     for key, _ in mapping.entries:
         if key.text not in STEP_KEYS:
-            hint = did_you_mean(key.text, STEP_KEYS)
+            hint = reader.hint(key.text, STEP_KEYS)
             reader.add(key.position, f"unknown key `{key.text}` in a step", hint=hint, rule="unknown-key")
 
 
@@ -119,7 +119,7 @@ def _keys(reader: Reader, mapping: Mapping, kind: str) -> dict[str, Node]:
                 key.position, f"`{key.text}` is not allowed in a step with `{kind}`", rule="unknown-key"
             )
         else:
-            hint = did_you_mean(key.text, known)
+            hint = reader.hint(key.text, known)
             reader.add(key.position, f"unknown key `{key.text}` in a step", hint=hint, rule="unknown-key")
     return found
 
@@ -222,5 +222,5 @@ def _check_background(reader: Reader, node: Node, name: str, ids: StepIds, key: 
             if known
             else f"`{key}` names `{name}`, which is no step before this one"
         )
-        hint = "give it `background: true`" if known else did_you_mean(name, ids.background)
+        hint = "give it `background: true`" if known else reader.hint(name, ids.background)
         reader.add(node.position, message, hint=hint, rule="needs")

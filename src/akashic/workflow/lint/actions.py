@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from akashic.source.data import Problems, did_you_mean
+from akashic.source.data import Problems
 from akashic.source.yaml import Mapping, Scalar
 from akashic.workflow.action import ActionMetadata
 from akashic.workflow.lint.document import Document, StepNode
@@ -65,7 +65,7 @@ def _check_inputs(step: StepNode, uses: Scalar, action: ActionMetadata, problems
             problems.add(
                 key.position,
                 f"the action `{uses.text}` has no input `{key.text}`",
-                hint=did_you_mean(key.text, action.inputs),
+                hint=problems.hint(key.text, action.inputs),
                 rule="action-input",
                 severity="warning",
             )

@@ -3,7 +3,7 @@ variables."""
 
 from __future__ import annotations
 
-from akashic.source.data import Problems, did_you_mean
+from akashic.source.data import Problems
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.expressions.ast import Index
 from akashic.workflow.expressions.ast import Node as Tree
@@ -32,6 +32,7 @@ def _check_job_expressions(
     document: Document, job: JobNode, jobs: dict[str, JobNode], problems: Problems
 ) -> None:
     matrix = _matrix_names(job)
+    ids = {step.text("id").lower(): step for step in reversed(job.steps) if step.text("id")}
     for key, node in job.mapping.entries:
         if key.text == "steps":
             continue
@@ -39,9 +40,8 @@ def _check_job_expressions(
             for chain in chains(found.expression.root):
                 _check_need(found, chain, job, jobs, problems)
                 _check_matrix(found, chain, matrix, problems)
-                _check_step(document, found, chain, job.steps, job.steps, problems)
+                _check_step(document, found, chain, ids, len(job.steps), problems)
     for step in job.steps:
-        earlier = job.steps[: step.number]
         for key, node in step.mapping.entries:
             if key.text == "parallel":
                 continue
@@ -49,7 +49,7 @@ def _check_job_expressions(
                 for chain in chains(found.expression.root):
                     _check_need(found, chain, job, jobs, problems)
                     _check_matrix(found, chain, matrix, problems)
-                    _check_step(document, found, chain, earlier, job.steps, problems)
+                    _check_step(document, found, chain, ids, step.number, problems)
 
 
 def _report(problems: Problems, found: Found, chain: Chain, message: str, hint: str = "") -> None:
@@ -67,25 +67,25 @@ def _check_step(
     document: Document,
     found: Found,
     chain: Chain,
-    earlier: tuple[StepNode, ...],
-    steps: tuple[StepNode, ...],
+    ids: dict[str, StepNode],
+    before: int,
     problems: Problems,
 ) -> None:
     if chain.context != "steps" or not chain.keys or chain.keys[0] is None:
         return
     name = chain.written[1]
-    known = {step.text("id").lower(): step for step in earlier if step.text("id")}
-    step = known.get(chain.keys[0])
-    if step is None:
-        later = any(other.text("id").lower() == chain.keys[0] for other in steps)
+    step = ids.get(chain.keys[0])
+    if step is None or step.number >= before:
         message = (
-            f"the step `{name}` comes later in the job" if later else f"there is no step with the id `{name}`"
+            f"the step `{name}` does not come before this"
+            if step
+            else f"there is no step with the id `{name}`"
         )
-        _report(problems, found, chain, message, did_you_mean(name, known))
+        _report(problems, found, chain, message, "" if step else problems.hint(name, ids))
         return
     if len(chain.keys) > 1 and chain.keys[1] is not None and chain.keys[1] not in _STEP_PROPERTIES:
         message = f"a step has no `{chain.written[2]}`"
-        _report(problems, found, chain, message, did_you_mean(chain.written[2], _STEP_PROPERTIES))
+        _report(problems, found, chain, message, problems.hint(chain.written[2], _STEP_PROPERTIES))
     elif len(chain.keys) > 2 and chain.keys[1] == "outputs" and chain.keys[2] is not None:
         action = document.action(step.text("uses"))
         outputs = {output.lower() for output in action.outputs} if action else {chain.keys[2]}
@@ -93,7 +93,7 @@ def _check_step(
             problems.add(
                 found.place(chain.tree),
                 f"the action `{step.text('uses')}` declares no output `{chain.written[3]}`",
-                hint=did_you_mean(chain.written[3], action.outputs if action else ()),
+                hint=problems.hint(chain.written[3], action.outputs if action else ()),
                 rule="reference",
                 severity="warning",
             )
@@ -108,7 +108,7 @@ def _check_need(
     needs = [need.lower() for need in job.needs]
     if chain.keys[0] not in needs:
         exists = chain.keys[0] in jobs
-        hint = f"add `{name}` to its `needs`" if exists else did_you_mean(name, job.needs)
+        hint = f"add `{name}` to its `needs`" if exists else problems.hint(name, job.needs)
         _report(problems, found, chain, f"the job `{job.key.text}` does not need `{name}`", hint)
         return
     _check_outputs(found, chain, jobs.get(chain.keys[0]), problems, _NEED_PROPERTIES)
@@ -120,7 +120,7 @@ def _check_job(found: Found, chain: Chain, jobs: dict[str, JobNode], problems: P
     job = jobs.get(chain.keys[0])
     if job is None:
         names = [known.key.text for known in jobs.values()]
-        hint = did_you_mean(chain.written[1], names)
+        hint = problems.hint(chain.written[1], names)
         _report(problems, found, chain, f"there is no job `{chain.written[1]}`", hint)
         return
     _check_outputs(found, chain, job, problems, _NEED_PROPERTIES)
@@ -133,7 +133,7 @@ def _check_outputs(
         return
     if chain.keys[1] not in properties:
         message = f"a job has no `{chain.written[2]}`"
-        _report(problems, found, chain, message, did_you_mean(chain.written[2], properties))
+        _report(problems, found, chain, message, problems.hint(chain.written[2], properties))
         return
     if len(chain.keys) < 3 or chain.keys[2] is None or job.mapping.get("uses") is not None:
         return
@@ -141,7 +141,7 @@ def _check_outputs(
     names = [key.text for key, _ in outputs.entries] if isinstance(outputs, Mapping) else []
     if chain.keys[1] == "outputs" and chain.keys[2] not in [name.lower() for name in names]:
         message = f"the job `{job.key.text}` has no output `{chain.written[3]}`"
-        _report(problems, found, chain, message, did_you_mean(chain.written[3], names))
+        _report(problems, found, chain, message, problems.hint(chain.written[3], names))
 
 
 def _input_names(document: Document) -> set[str] | None:
@@ -181,7 +181,7 @@ def _check_input(found: Found, chain: Chain, inputs: set[str] | None, problems: 
             severity="warning",
         )
     elif chain.keys[0] not in inputs:
-        _report(problems, found, chain, f"there is no input `{name}`", did_you_mean(name, inputs))
+        _report(problems, found, chain, f"there is no input `{name}`", problems.hint(name, inputs))
 
 
 def _matrix_names(job: JobNode) -> set[str] | None:
@@ -218,4 +218,4 @@ def _check_matrix(found: Found, chain: Chain, names: set[str] | None, problems: 
     if chain.keys[0] not in names:
         name = chain.written[1]
         message = f"the matrix has no variable `{name}`" if names else "the job has no matrix"
-        _report(problems, found, chain, message, did_you_mean(name, names))
+        _report(problems, found, chain, message, problems.hint(name, names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from akashic.source.data import Problems, did_you_mean
+from akashic.source.data import Problems
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.lint.document import Document, JobNode
 
@@ -47,6 +47,6 @@ def _check(node: Node | None, system: str, problems: Problems) -> None:
         problems.add(
             node.position,
             f"the shell `{text}` is not known, and has no {{0}} for the script's file",
-            hint=did_you_mean(text.split()[0], SHELLS) or "write it like `perl {0}`",
+            hint=problems.hint(text.split()[0], SHELLS) or "write it like `perl {0}`",
             rule="shell",
         )

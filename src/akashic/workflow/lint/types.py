@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from akashic.source.data import Problems, did_you_mean
+from akashic.source.data import Problems
 from akashic.workflow.expressions import ExpressionError, Scope, evaluate
 from akashic.workflow.expressions.ast import Call, Compare, Index, Literal
 from akashic.workflow.expressions.ast import Node as Tree
@@ -116,7 +116,7 @@ def _check_property(found: Found, chain: Chain, problems: Problems) -> None:
     if known and chain.keys and chain.keys[0] is not None and chain.keys[0] not in known:
         name = chain.written[1]
         message = f"the context `{chain.context}` has no `{name}`"
-        _warn(problems, found, chain.tree, message, did_you_mean(name, known))
+        _warn(problems, found, chain.tree, message, problems.hint(name, known))
 
 
 def is_object(tree: Tree) -> bool:
