@@ -1,7 +1,8 @@
-"""Builds with a container engine where there is one: commands as argument lists, the result as an OCI layout."""
+"""Builds with a container engine where there is one; the result is an OCI layout."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -37,8 +38,8 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose_engine(wanted: str, spec: ImageSpec, dockerfile: bytes | None) -> EngineChoice:
-    """Decide for `auto`, `docker` or `none`. `auto` takes the engine only when it answers and has, or can get,
-    every base image. Raises UsageError when `docker` was asked for and cannot be."""
+    """Decide for `auto`, `docker` or `none`. `auto` takes the engine only when it answers and has, or can
+    get, every base image. Raises UsageError when `docker` was asked for and cannot be."""
     if wanted == "none":
         return EngineChoice(command="", reason="built without an engine, as asked")
     problem = _problem(spec, dockerfile)
@@ -73,7 +74,7 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ..
     for image, stage in _FROM.findall(dockerfile):
         name = re.sub(
             r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))",
-            lambda match: values.get(match[1] or match[3], match[2] or ""),
+            lambda match: str(values.get(match[1] or match[3], match[2] or "")),
             image,
         )
         if name.lower() not in stages and name != "scratch":
@@ -181,8 +182,6 @@ def import_archive(archive: Path, layout: Path) -> dict[str, Any]:
 
 
 def _import_blob(store: Layout, reader: Any, digest: str) -> None:
-    import hashlib
-
     if store.blob_path(digest).exists():
         return
     actual = hashlib.sha256()
