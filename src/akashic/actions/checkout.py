@@ -98,8 +98,9 @@ def _resolve(ctx: ActionContext, ref: str) -> str:
 def _other(ctx: ActionContext, repository: str, ref: str, destination: str) -> str:
     """Fetch another repository with git."""
     if boolean(ctx, "clean", default=True) or not ctx.sandbox.read(f"{destination}/.git/HEAD", bytes_max=1):
-        run(ctx, ("rm", "-rf", "--", destination))
-    run(ctx, ("mkdir", "-p", "--", destination))
+        # The folder itself stays: the job's processes stand in it.
+        script = 'mkdir -p -- "$1" && find "$1" -mindepth 1 -delete'
+        run(ctx, ("sh", "-c", script, "sh", destination), cwd=ctx.sandbox.temp)
     url, env = _remote(ctx, repository)
     git(ctx, "init", "-q", "--template=", destination)
     run(ctx, (*GIT_SAFE, "remote", "remove", "origin"), cwd=destination)

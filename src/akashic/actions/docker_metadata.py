@@ -107,10 +107,10 @@ def make_tags(rules: list[Rule], flavor: Mapping[str, str], subject: Subject) ->
     versions = _Versions(flavor)
     for rule in rules:
         if _enabled(rule, subject):
-            for name, latest in _values(rule, subject):
+            for name, makes_latest in _values(rule, subject):
                 tag = _tag(rule, flavor, name, subject)
                 if tag:
-                    versions.add(tag, latest=latest)
+                    versions.add(tag, latest=makes_latest)
     tags = [versions.main, *versions.partial] if versions.main else []
     if versions.latest and versions.main:
         prefix = flavor["prefix"] if flavor["prefix-latest"] == "true" else ""
@@ -349,7 +349,10 @@ def _bake(
 ) -> None:
     target = text(ctx, "bake-target") or "docker-metadata-action"
     arguments = {"DOCKER_META_IMAGES": ",".join(names), "DOCKER_META_VERSION": version}
-    parts = {"tags": {"tags": tags, "args": arguments}, "labels": {"labels": labels}}
+    parts: dict[str, dict[str, Any]] = {
+        "tags": {"tags": tags, "args": arguments},
+        "labels": {"labels": labels},
+    }
     folder = f"{ctx.sandbox.temp}/docker-metadata-{os.urandom(6).hex()}"
     for name, content in parts.items():
         path = f"{folder}/bake-{name}.json"

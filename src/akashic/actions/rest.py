@@ -23,7 +23,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def request(
     ctx: ActionContext, method: str, path: str, *, token: str, body: dict[str, Any] | None = None
 ) -> Any:
-    """The decoded answer of `method` `path` (which begins with `/`). Raises ActionFailed with what the API said."""
+    """The decoded answer of `method` `path` (which begins with `/`). Raises ActionFailed."""
     base = (ctx.env.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
     if not base.startswith(("https://", "http://")):
         raise ActionFailed(f"GITHUB_API_URL is no web address: {base!r}")

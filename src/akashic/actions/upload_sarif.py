@@ -84,7 +84,7 @@ def _load(ctx: ActionContext, path: str) -> dict[str, Any]:
         raise ActionFailed(f"Invalid SARIF. {path}: expected version 2.1.0, got {data.get('version')!r}")
     if len(runs) > RUNS_MAX:
         raise ActionFailed(f"{path}: more than {RUNS_MAX} runs")
-    return data
+    return {"runs": runs}
 
 
 def _results(data: dict[str, Any], path: str) -> list[tuple[str, str, str, str, int]]:
