@@ -78,6 +78,13 @@ class OnHost(ExecutorContract):
         with pytest.raises(ExecutorError, match="is open already"):
             executor.open(self.spec(tree), cancellation=Cancellation())
 
+    def test_memory_is_limited(self, executor, tree: Tree) -> None:
+        spec = self.spec(tree, memory_bytes_max=300_000_000)
+        sandbox = executor.open(spec, cancellation=Cancellation())
+        ran = self.run(sandbox, f"sleep 0.05; {sys.executable} -c 'bytearray(400_000_000)'")
+        sandbox.close()
+        assert ran.code == 1 and "MemoryError" in ran.text
+
     def test_many_sandboxes_at_once(self, executor, tree: Tree) -> None:
         outputs: list[str] = []
 

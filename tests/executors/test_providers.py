@@ -53,7 +53,8 @@ def test_an_unknown_image_names_who_can() -> None:
 def test_health_options_mean_what_docker_means() -> None:
     options = parse_options(
         "db",
-        '--health-cmd "pg_isready -q" --health-interval=1m30s --health-timeout 500ms --health-retries 5 -e A=b=c',
+        '--health-cmd "pg_isready -q" --health-interval=1m30s --health-timeout 500ms'
+        " --health-retries 5 -e A=b=c",
     )
     assert options.health is not None
     assert options.health.argv == ("/bin/sh", "-c", "pg_isready -q")
@@ -72,7 +73,7 @@ def test_health_options_mean_what_docker_means() -> None:
     ],
 )
 def test_an_option_that_cannot_be_honoured_is_named(text: str, expected: str) -> None:
-    with pytest.raises(ExecutorError, match="services.db.options") as caught:
+    with pytest.raises(ExecutorError, match=r"services\.db\.options") as caught:
         parse_options("db", text)
     assert expected in caught.value.message
 
@@ -186,7 +187,8 @@ def test_a_service_that_is_never_healthy_says_why_and_leaves_nothing(tmp_path: P
     service = ServiceSpec(
         name="cache",
         image="redis",
-        options='--health-cmd "echo sick; false" --health-interval 100ms --health-timeout 100ms --health-retries 2',
+        options='--health-cmd "echo sick; false" --health-interval 100ms --health-timeout 100ms'
+        " --health-retries 2",
     )
     executor = host(tmp_path)
     with pytest.raises(ServiceFailed, match="the check said: sick"):

@@ -4,7 +4,7 @@
 everything else ends with 0 and prints nothing. `opened`, `commands` and `closed` say what happened.
 """
 
-# ruff: noqa: PTH102, PTH103, PTH118
+# ruff: noqa: PTH103, PTH118
 from __future__ import annotations
 
 import os
@@ -27,8 +27,8 @@ from akashic.executors.protocol import (
 
 
 class ScriptedExecutor:
-    """See `Executor`. `fail_open` names job keys whose sandbox cannot be opened, with the reason; `hang` holds
-    command lines that run until they are cancelled."""
+    """See `Executor`. `fail_open` names job keys whose sandbox cannot be opened, with the reason; `hang`
+    holds command lines that run until they are cancelled."""
 
     def __init__(
         self,

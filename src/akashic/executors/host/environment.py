@@ -16,7 +16,8 @@ from collections.abc import Mapping
 _PASSED = ("LANG", "LANGUAGE", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
            "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL",
            "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX",
-           "UV_INDEX_URL", "UV_FIND_LINKS", "NPM_CONFIG_REGISTRY", "npm_config_registry", "GOPROXY", "GOSUMDB",
+           "UV_INDEX_URL", "UV_FIND_LINKS", "NPM_CONFIG_REGISTRY", "npm_config_registry", "GOPROXY",
+            "GOSUMDB",
            "GOFLAGS", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY",
            "NO_PROXY", "ALL_PROXY", "JAVA_HOME", "GOROOT", "DOCKER_HOST")  # fmt: skip
 """What decides how this machine reaches its toolchains and networks; everything else stays outside."""

@@ -26,8 +26,8 @@ def probe() -> Isolation:
     """Find out, once for this process.
 
     For root it costs a thread and three system calls. For others a user namespace is needed, which only a
-    process with a single thread can enter: it is tried in a child first (2 ms), then **this process moves into
-    it**, with its own user and group mapped to themselves. Call it early."""
+    process with a single thread can enter: it is tried in a child first (2 ms), then **this process moves
+    into it**, with its own user and group mapped to themselves. Call it early."""
     global _found
     with _lock:
         if _found is None:

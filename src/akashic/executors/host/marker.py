@@ -1,4 +1,4 @@
-"""Who owns a folder below `work/`: a process, told from a later one with the same number by its start time."""
+"""Who owns a folder below `work/`: a process, told from a later namesake by its start time."""
 
 from __future__ import annotations
 

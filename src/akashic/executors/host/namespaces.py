@@ -1,5 +1,5 @@
 # ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH113, PTH120
-"""A job's own namespaces, without a process of ours inside: two threads and one `sh`.
+"""A job's own namespaces, without a process of ours inside: two threads and one `cat`.
 
 Linux keeps namespaces for each thread, and a child starts in those of the thread that makes it. So a job has
 one thread of this process that has left for namespaces of the job's own (mounts, process numbers, IPC) and
@@ -10,7 +10,7 @@ an ordinary wait, and no agent has to be started. Measured on two cores, a job /
     bwrap for each step               —      / 3.9 ms
     agent in one bwrap for each job  14 ms   / 0.9 ms
 
-Process 1 of the job is `sh` that waits on a pipe which only we hold. When it ends, the kernel kills everything
+Process 1 of the job is `cat` that waits on a pipe which only we hold. When it ends, the kernel kills all
 in the namespace: double forks, new sessions, ignored signals, scrubbed environments. It ends when we close
 the job, and also when we are killed.
 
@@ -38,8 +38,8 @@ from akashic.executors.protocol import ExecutorError
 T = TypeVar("T")
 
 _INIT = "trap '' CHLD HUP INT TERM; exec cat"
-"""Ignoring SIGCHLD makes the kernel collect orphans by itself. `cat` ends when our end of the pipe is gone; the
-shell's own `read` would also end when the first orphan does."""
+"""Ignoring SIGCHLD makes the kernel collect orphans by itself. `cat` ends when our end of the pipe is gone;
+the shell's own `read` would also end when the first orphan does."""
 _OWN = ("/tmp", "/var/tmp")
 _DROPPED_CAPABILITIES = (
     2,  # DAC_READ_SEARCH: opens files by handle, also those that are hidden here
@@ -54,7 +54,8 @@ _DROPPED_CAPABILITIES = (
     27,  # MKNOD: the machine's disks
     30, 32, 33, 34, 35, 37, 38, 39, 40,  # audit, MAC, syslog, alarms, perfmon, BPF, checkpoints
 )  # fmt: skip
-_SECRETS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gh", ".config/gcloud", ".config/git",
+_SECRETS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gh", ".config/gcloud",
+            ".config/git",
             ".netrc", ".git-credentials", ".pypirc", ".npmrc", ".vault-token", ".config/sops", ".config/age",
             ".terraform.d", ".cargo/credentials", ".cargo/credentials.toml", ".password-store")  # fmt: skip
 _PROTECTED_PROC = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
@@ -160,7 +161,7 @@ class NamespacePlace:
             return
         _outer.count -= 1
         if _outer.count == 0:
-            # Threads that were started meanwhile share our root and cwd, which the kernel does not move for us.
+            # Threads that were started meanwhile share our root and cwd, which the kernel refuses to move.
             kernel.unshare(kernel.CLONE_FS)
             kernel.setns(_outer.namespace, kernel.CLONE_NEWNS)
             os.fchdir(_outer.cwd)

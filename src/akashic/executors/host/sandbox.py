@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from akashic.cancellation import Cancellation
 from akashic.executors import process
 from akashic.executors.host import workspace
+from akashic.executors.host.limits import Limited
 from akashic.executors.host.paths import read_beneath, write_beneath
 from akashic.executors.host.place import Place
 from akashic.executors.protocol import (
@@ -97,6 +98,8 @@ class HostSandbox:
         self.notes: Sequence[str] = [*notes, *place.notes]
         self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
+        self._launcher = Limited(place, spec.memory_bytes_max, spec.processes_max)
+        self.notes = [*self.notes, *self._launcher.notes]
         self._place = place
         self._trees = trees
         self._environ = environ
@@ -125,7 +128,7 @@ class HostSandbox:
         if self._closed:
             raise ExecutorError("the sandbox is closed")
         return process.run(
-            self._place,
+            self._launcher,
             argv,
             env=env,
             cwd=cwd,

@@ -130,7 +130,8 @@ def _wanted_port(spec: ServiceSpec, provider: Provider) -> int | None:
             raise ExecutorError(f"services.{spec.name}.ports: {mapping!r} is out of the range 1 to 65535")
         if int(inner) != provider.container_port:
             raise ExecutorError(
-                f"services.{spec.name}.ports: {spec.image} listens on {provider.container_port}, not on {inner}"
+                f"services.{spec.name}.ports: {spec.image} listens on "
+                f"{provider.container_port}, not on {inner}"
             )
         if host:
             wanted = int(host)

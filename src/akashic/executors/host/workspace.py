@@ -126,7 +126,8 @@ def empty(folder: str) -> None:
 
 def _source(root: str, environ: Mapping[str, str]) -> _Source:
     outcome = _git_raw(
-        root, ["rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "shallow"],
+        root,
+        ["rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "shallow"],
         environ,
     )  # fmt: skip
     if outcome.returncode:
@@ -252,7 +253,8 @@ def _make_repository(tree: Tree, source: _Source, folder: str, environ: Mapping[
     _write(f"{git}/HEAD", "ref: refs/heads/main\n")
     _write(
         f"{git}/config",
-        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
+        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n"
+        "\tlogallrefupdates = true\n"
         "\thooksPath = /dev/null\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n",
     )
     _write(f"{git}/info/exclude", f"/{STATE_FOLDER}/\n")

@@ -1,4 +1,4 @@
-"""What the name of a service image says: `docker.io/library/postgres:16-alpine` is `postgres`, `16-alpine`."""
+"""What a service image's name says: `docker.io/library/postgres:16-alpine` is `postgres`, `16-alpine`."""
 
 from __future__ import annotations
 

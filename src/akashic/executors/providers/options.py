@@ -15,7 +15,8 @@ from akashic.executors.providers.protocol import HealthCheck
 _VALUED = ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",
            "--health-start-period", "--env", "-e")  # fmt: skip
 _WITHOUT_EFFECT = ("--name", "--hostname", "-h", "--network-alias", "--shm-size", "--tmpfs", "--restart",
-                   "--pull", "--platform", "--label", "-l", "--memory", "-m", "--cpus", "--ulimit")  # fmt: skip
+                   "--pull", "--platform", "--label", "-l", "--memory", "-m", "--cpus",
+                   "--ulimit")  # fmt: skip
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -28,7 +28,8 @@ from akashic.executors.providers.protocol import ServiceCommand, ServicePlan
 from akashic.executors.providers.users import as_user
 
 _HONOURED = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_INITDB_ARGS",
-             "POSTGRES_HOST_AUTH_METHOD", "PGDATA", "LANG", "TZ", "PGUSER", "PGPASSWORD", "PGDATABASE")  # fmt: skip
+             "POSTGRES_HOST_AUTH_METHOD", "PGDATA", "LANG", "TZ", "PGUSER", "PGPASSWORD",
+             "PGDATABASE")  # fmt: skip
 _THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_senders=0",
                "wal_level=minimal", "autovacuum_naptime=1h")  # fmt: skip
 _SOCKET_NAME_BYTES = len("/.s.PGSQL.65535.lock")
@@ -124,7 +125,7 @@ class PostgresProvider:
         if not plan.env.get("POSTGRES_PASSWORD") and plan.env.get("POSTGRES_HOST_AUTH_METHOD") != "trust":
             raise ExecutorError(
                 f"service {plan.name}: the superuser's password is not specified",
-                hint="set POSTGRES_PASSWORD, or POSTGRES_HOST_AUTH_METHOD=trust to need none, as the image asks",
+                hint="set POSTGRES_PASSWORD, or POSTGRES_HOST_AUTH_METHOD=trust to need none",
             )
 
     def _template(self, plan: ServicePlan, cache_dir: str) -> str:
@@ -132,7 +133,8 @@ class PostgresProvider:
         binaries = _found()
         method = plan.env.get("POSTGRES_HOST_AUTH_METHOD") or "scram-sha-256"
         arguments = [
-            "--no-sync", "--no-instructions", "--encoding=UTF8", "--auth-local=trust", f"--auth-host={method}",
+            "--no-sync", "--no-instructions", "--encoding=UTF8", "--auth-local=trust",
+            f"--auth-host={method}",
             f"--username={_user(plan)}", *([] if plan.durable else ["--wal-segsize=1"]),
             *shlex.split(plan.env.get("POSTGRES_INITDB_ARGS", "")),
         ]  # fmt: skip

@@ -42,7 +42,8 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceCommand(msgspec.Struct, frozen=True, kw_only=True):
     """The process that serves, as data. `argv` is complete: it changes to `user` by itself (setpriv) when we
     are root, so an owner starts it as it is. `health_argv` answers with exit code 0 when the server is ready.
-    `client_env` lets the server's own tools, which lie in `tools_dir`, find it (PGHOST, PGPORT, …). `url` holds the credentials."""
+    `client_env` lets the server's own tools, which lie in `tools_dir`, find it (PGHOST, PGPORT, …).
+    `url` holds the credentials."""
 
     argv: tuple[str, ...]
     env: dict[str, str]

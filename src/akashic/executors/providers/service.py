@@ -163,7 +163,8 @@ def _probe(argv: tuple[str, ...], env: Mapping[str, str], timeout_s: float) -> s
     """None when healthy, else the check's last line."""
     try:
         outcome = subprocess.run(
-            argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=timeout_s or None, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
