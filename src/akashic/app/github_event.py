@@ -15,6 +15,14 @@ SERVER_URL = "https://github.com"
 API_URL = "https://api.github.com"
 GRAPHQL_URL = "https://api.github.com/graphql"
 
+ABOUT_PULL_REQUESTS = (
+    "pull_request",
+    "pull_request_target",
+    "pull_request_review",
+    "pull_request_review_comment",
+)
+"""Events whose payload holds the pull request."""
+
 
 def build_payload(
     event_name: str, repository: Repository, actor: str, inputs: Mapping[str, Any]
@@ -26,7 +34,7 @@ def build_payload(
     }
     if event_name == "push":
         return _push(repository, actor) | common
-    if event_name in ("pull_request", "pull_request_target"):
+    if event_name in ABOUT_PULL_REQUESTS:
         return _pull_request(repository, actor) | common
     if event_name == "workflow_dispatch":
         return {"inputs": dict(inputs), "ref": repository.ref, "workflow": ""} | common
@@ -39,21 +47,37 @@ def build_payload(
     return common
 
 
-def complete_payload(event_name: str, made: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload that the user gave, with what it leaves out taken from the made-up one (top level only, and
-    `repository` key by key): payloads written for act are often a few lines."""
+_COMPLETED = ("repository", "pull_request", "release")
+"""Objects of a payload that are completed key by key."""
+_SIDES = ("head", "base")
+
+
+def complete_payload(made: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload that the user gave, with what it leaves out taken from the made-up one: payloads written by
+    hand are often a few lines. Raises UsageError where an object is something else."""
     merged = {**made, **given}
-    if isinstance(given.get("repository"), Mapping):
-        merged["repository"] = {**made["repository"], **given["repository"]}
+    for name in _COMPLETED:
+        if name in given and name in made:
+            merged[name] = {**made[name], **_object(given, name, f"`{name}`")}
     own = given.get("pull_request")
-    if event_name in ("pull_request", "pull_request_target") and isinstance(own, Mapping):
-        base: dict[str, Any] = made["pull_request"]
-        combined = {**base, **own}
-        for side in ("head", "base"):
-            if isinstance(own.get(side), Mapping):
-                combined[side] = {**base[side], **own[side]}
-        merged["pull_request"] = combined
+    if own is not None and "pull_request" in made:
+        for side in _SIDES:
+            if side in own:
+                place = f"`pull_request.{side}`"
+                merged["pull_request"][side] = {**made["pull_request"][side], **_object(own, side, place)}
+    if isinstance(own, Mapping) and "number" in own and "number" not in given:
+        merged["number"] = own["number"]
     return merged
+
+
+def _object(value: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
+    found = value[key]
+    if not isinstance(found, Mapping):
+        raise UsageError(
+            f"the event payload's {place} must be an object",
+            hint="GitHub's webhook reference shows its shape",
+        )
+    return found
 
 
 def _user(login: str) -> dict[str, Any]:
@@ -154,32 +178,35 @@ def _release(repository: Repository, actor: str) -> dict[str, Any]:
 
 def event_ref(event_name: str, payload: Mapping[str, Any], repository: Repository) -> str:
     """`github.ref` for an event, by GitHub's "Events that trigger workflows" (column GITHUB_REF)."""
-    if event_name == "push" and isinstance(payload.get("ref"), str):
-        return str(payload["ref"])
-    if event_name == "pull_request":
-        return f"refs/pull/{payload.get('number', 1)}/merge"
+    if event_name in ("push", "workflow_dispatch") and isinstance(payload.get("ref"), str):
+        ref = str(payload["ref"])
+        return ref if ref.startswith("refs/") else f"refs/heads/{ref}"
     if event_name == "pull_request_target":
-        return f"refs/heads/{_at(payload, 'pull_request', 'base', 'ref') or repository.default_branch}"
-    if event_name == "release":
-        return f"refs/tags/{_at(payload, 'release', 'tag_name')}"
-    if event_name == "workflow_dispatch" and isinstance(payload.get("ref"), str):
-        return str(payload["ref"])
+        return f"refs/heads/{value_at(payload, 'pull_request', 'base', 'ref') or repository.default_branch}"
+    if event_name in ABOUT_PULL_REQUESTS:
+        number = payload.get("number") or value_at(payload, "pull_request", "number") or 1
+        return f"refs/pull/{number}/merge"
+    tag = value_at(payload, "release", "tag_name")
+    if event_name == "release" and tag:
+        return f"refs/tags/{tag}"
     return repository.ref
 
 
-def _at(value: Any, *path: str) -> Any:
+def value_at(value: Any, *path: str) -> Any:
+    """What stands at a path of keys in nested objects; None where there is nothing."""
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
 def is_from_fork(event_name: str, payload: Mapping[str, Any]) -> bool:
-    """Whether a pull request comes from another repository: its run is given nothing worth stealing."""
-    if not event_name.startswith("pull_request"):
+    """Whether a pull request comes from another repository: its run is given nothing worth stealing. What
+    does not say where it comes from (a deleted fork has no `repo`) counts as one."""
+    if event_name not in ABOUT_PULL_REQUESTS:
         return False
-    head = _at(payload, "pull_request", "head", "repo", "full_name")
-    base = _at(payload, "pull_request", "base", "repo", "full_name")
-    return bool(head != base) or bool(_at(payload, "pull_request", "head", "repo", "fork"))
+    head = value_at(payload, "pull_request", "head", "repo", "full_name")
+    base = value_at(payload, "pull_request", "base", "repo", "full_name")
+    return not isinstance(head, str) or not isinstance(base, str) or head.casefold() != base.casefold()
 
 
 def github_context(
@@ -195,15 +222,13 @@ def github_context(
 ) -> dict[str, Any]:
     """The part of the `github` context that is the same for every job of a run."""
     ref = event_ref(event_name, payload, repository)
-    if not isinstance(payload.get("repository"), Mapping):
-        raise UsageError("the event payload's `repository` must be an object")
     pull_request = event_name in ("pull_request", "pull_request_target")
     ref_name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removeprefix("refs/pull/")
     return {
         "repository": repository.name,
         "repository_owner": repository.owner,
-        "repository_id": str(_at(payload, "repository", "id") or 0),
-        "repository_owner_id": str(_at(payload, "repository", "owner", "id") or 0),
+        "repository_id": str(value_at(payload, "repository", "id") or 0),
+        "repository_owner_id": str(value_at(payload, "repository", "owner", "id") or 0),
         "repositoryUrl": f"git://github.com/{repository.name}.git",
         "repository_visibility": "private",
         "ref": ref,
@@ -224,8 +249,8 @@ def github_context(
         "run_attempt": "1",
         "retention_days": "90",
         "secret_source": "Actions",
-        "head_ref": str(_at(payload, "pull_request", "head", "ref") or "") if pull_request else "",
-        "base_ref": str(_at(payload, "pull_request", "base", "ref") or "") if pull_request else "",
+        "head_ref": str(value_at(payload, "pull_request", "head", "ref") or "") if pull_request else "",
+        "base_ref": str(value_at(payload, "pull_request", "base", "ref") or "") if pull_request else "",
         "server_url": SERVER_URL,
         "api_url": API_URL,
         "graphql_url": GRAPHQL_URL,

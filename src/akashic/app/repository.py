@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from akashic.app.git import git_output, git_start
 from akashic.errors import UsageError
 
 _REMOTE = re.compile(r"[:/](?P<owner>[^/:]+)/(?P<name>[^/]+?)(?:\.git)?/?$")
@@ -69,31 +70,40 @@ def find_root(cwd: Path) -> tuple[Path, Path]:
 def read_repository(cwd: Path, environ: Mapping[str, str]) -> Repository:
     """Look at the repository around `cwd`. Raises UsageError outside a git checkout or without a commit."""
     root, top = find_root(cwd)
-    # Settings of a surrounding git (a hook that calls us) must not point us at another repository.
-    env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
-    env["GIT_OPTIONAL_LOCKS"] = "0"
-
-    def start(*argv: str) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                ("git", "-C", str(root), *argv),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                stdin=subprocess.DEVNULL,
-                env=env,
-            )
-        except FileNotFoundError:
-            raise UsageError("git is not on PATH", hint="install git") from None
-
+    # "%cI" and its like are asked for by name: the user's own formats change nothing.
     children = {
-        "status": start("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."),
-        "log": start("log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B"),
-        "config": start("config", "--get-regexp", r"^(remote\.origin\.url|init\.defaultbranch)$"),
+        "status": git_start(
+            root, environ, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."
+        ),
+        "log": git_start(root, environ, "log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B"),
+        "config": git_start(
+            root, environ, "config", "--get-regexp", r"^(remote\.origin\.url|init\.defaultbranch)$"
+        ),
     }
-    output = {name: child.communicate()[0].decode("utf-8", "replace") for name, child in children.items()}
+    output: dict[str, str] = {}
+    complaint = ""
+    for name, child in children.items():
+        with child:
+            stdout, stderr = child.communicate()
+        output[name] = stdout.decode("utf-8", "replace")
+        if name == "log":
+            complaint = stderr.decode("utf-8", "replace").strip() if child.returncode else ""
     if children["log"].returncode != 0:
-        raise UsageError(f"{root}: the repository has no commit yet", hint="make one: `git commit`")
+        raise _unreadable(root, complaint)
     return _from_output(root, top, output["status"], output["log"], output["config"])
+
+
+def _unreadable(root: Path, complaint: str) -> UsageError:
+    """Why git cannot show the last commit, in words."""
+    if "dubious ownership" in complaint:
+        return UsageError(
+            f"{root}: the repository belongs to another user, so git does not read it",
+            hint=f"if you trust it: git config --global --add safe.directory {root}",
+        )
+    if "does not have any commits" in complaint or "bad default revision" in complaint:
+        return UsageError(f"{root}: the repository has no commit yet", hint="make one: `git commit`")
+    reason = complaint.splitlines()[-1] if complaint else "git log failed"
+    return UsageError(f"{root}: git cannot read the repository: {reason}", hint="`git fsck` looks closer")
 
 
 def _from_output(root: Path, top: Path, status: str, log: str, config: str) -> Repository:
@@ -139,7 +149,7 @@ def _repository_name(root: Path, top: Path, remote_url: str) -> str:
 
 def _default_branch(top: Path, branch: str, configured: str) -> str:
     """The remote's HEAD where it is known; else `main` or `master` where one exists; else the current one."""
-    git = top / ".git"
+    git = _git_folder(top)
     head = git / "refs" / "remotes" / "origin" / "HEAD"
     if head.is_file():
         return head.read_text().strip().removeprefix("ref: refs/remotes/origin/")
@@ -150,25 +160,53 @@ def _default_branch(top: Path, branch: str, configured: str) -> str:
     return branch or configured or "main"
 
 
+def _git_folder(top: Path) -> Path:
+    """Where a checkout's refs are kept: `.git`, or the folder that a linked worktree's `.git` file names."""
+    git = top / ".git"
+    if not git.is_file():
+        return git
+    git = top / git.read_text(encoding="utf-8", errors="replace").strip().removeprefix("gitdir: ")
+    common = git / "commondir"
+    return git / common.read_text(encoding="utf-8", errors="replace").strip() if common.is_file() else git
+
+
 def _without_credentials(url: str) -> str:
     """A remote's address with no user or token in it: it is shown and stored."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    return re.sub(r"(?<=://)[^/]*@", "", url)
 
 
-def changed_files(repository: Repository) -> tuple[str, ...]:
-    """Paths below the root that the last commit changed, and those with uncommitted changes."""
+def changed_files(
+    repository: Repository, *, against_default: bool = False, environ: Mapping[str, str] = os.environ
+) -> tuple[str, ...]:
+    """Paths below the root that the last commit changed, or with `against_default` all commits since the
+    default branch was left (GitHub's three dots for pull requests); and those with uncommitted changes."""
 
-    def lines(*argv: str) -> list[str]:
-        result = subprocess.run(
-            ("git", "-C", str(repository.root), *argv, "--", "."), capture_output=True, check=False
-        )
-        return [name for name in result.stdout.decode("utf-8", "replace").split("\0") if name]
+    def names(*argv: str) -> list[str]:
+        output = git_output(repository.root, environ, *argv, "--", ".")
+        return [name for name in (output or b"").decode("utf-8", "replace").split("\0") if name]
 
-    committed = lines(
-        "diff-tree", "--root", "--no-commit-id", "-r", "-z", "--name-only", "--relative", repository.commit
-    )
-    edited = lines("diff", "-z", "--name-only", "--relative", "HEAD") if repository.dirty else []
+    shape = ("-r", "-z", "--name-only", "--relative")
+    base = _merge_base(repository, environ) if against_default else ""
+    if base and base != repository.commit:
+        committed = names("diff-tree", *shape, base, repository.commit)
+    else:
+        committed = names("diff-tree", "--root", "--no-commit-id", *shape, repository.commit)
+    edited: list[str] = []
+    if repository.dirty:
+        edited = names("diff", "--no-ext-diff", "-z", "--name-only", "--relative", "HEAD")
+        edited += names("ls-files", "-z", "--others", "--exclude-standard")
     return tuple(dict.fromkeys((*committed, *edited)))
+
+
+def _merge_base(repository: Repository, environ: Mapping[str, str]) -> str:
+    for name in (
+        f"refs/remotes/origin/{repository.default_branch}",
+        f"refs/heads/{repository.default_branch}",
+    ):
+        found = git_output(repository.root, environ, "merge-base", name, repository.commit)
+        if found:
+            return found.decode().strip()
+    return ""
 
 
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:

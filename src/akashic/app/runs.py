@@ -15,6 +15,7 @@ from akashic.app.github_event import (
     event_ref,
     github_context,
     is_from_fork,
+    value_at,
 )
 from akashic.app.identity import new_run_id
 from akashic.app.repository import Repository, changed_files
@@ -51,6 +52,8 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     jobs_max: int = 0
     executor: str = "host"
+    changed: tuple[str, ...] | None = None
+    """Paths that stand in for what git says has changed; None: ask git."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Selection:
     triggered: tuple[Triggered, ...]
     passed_over: tuple[tuple[str, str], ...]
     repository: Repository
+    loaded: tuple[LoadedWorkflow, ...] = ()
+    """All that were looked at."""
 
 
 def select(application: Application, request: Request, *, cwd: Path, remote: RemoteReader) -> Selection:
@@ -79,29 +84,30 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
     from akashic.workflow.triggers import match
 
     repository = _with_branch(application.repository, request.branch)
-    tree = WorkflowTree(repository, from_commit=request.from_commit)
+    tree = WorkflowTree(repository, from_commit=request.from_commit, environ=application.environ)
     paths = select_paths(tree, request.workflows, application.root, cwd)
     if not paths:
         raise UsageError(
             f"{application.root}: no workflow files",
             hint="workflows are .yml or .yaml files in .github/workflows",
         )
-    loaded = [load(tree, path, remote) for path in paths]
-    event_name = request.event_name or _only_event(loaded)
+    loaded, without_job = _with_jobs([load(tree, path, remote) for path in paths], request.filter.jobs)
+    event_name = request.event_name or only_event(loaded, chosen=bool(request.workflows))
     actor = request.actor or application.user
     made = build_payload(event_name, repository, actor, request.inputs)
-    payload = complete_payload(event_name, made, request.payload)
-    event = _event(event_name, payload, repository, request, _has_path_filters(loaded))
+    payload = complete_payload(made, request.payload)
+    event = _event(event_name, payload, repository, request, loaded)
     triggered: list[Triggered] = []
-    passed_over: list[tuple[str, str]] = []
+    passed_over = [
+        (item.workflow.path, "it has none of the jobs that were asked for") for item in without_job
+    ]
     for item in loaded:
         found = match(item.workflow, event)
         if found.matched:
+            own = payload
             if event_name == "workflow_dispatch":
-                payload = payload | {"inputs": found.inputs, "workflow": item.workflow.path}
-            triggered.append(
-                Triggered(loaded=item, event_name=event_name, payload=payload, inputs=found.inputs)
-            )
+                own = payload | {"inputs": found.inputs, "workflow": item.workflow.path}
+            triggered.append(Triggered(loaded=item, event_name=event_name, payload=own, inputs=found.inputs))
         else:
             passed_over.append((item.workflow.path, found.reason))
     return Selection(
@@ -109,6 +115,7 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
         triggered=tuple(triggered),
         passed_over=tuple(passed_over),
         repository=repository,
+        loaded=(*loaded, *without_job),
     )
 
 
@@ -201,15 +208,21 @@ def find_run(application: Application, word: str) -> str:
     raise UsageError(f"there is no run {word}", hint="akashic runs lists them")
 
 
-def _by_sequence(application: Application, ids: Sequence[str], sequence: int) -> str:
+def _by_sequence(application: Application, ids: Sequence[str], wanted: int) -> str:
+    """The run with a number. Numbers fall along the list without gaps, but for runs that were begun at the
+    same moment: look where it should stand, then around it."""
     from akashic.engine.codec import decode
 
-    # Newest first, and numbers only fall: what people ask for is nearly always among the last few.
-    for run_id in ids:
-        first = application.journal.read(f"run/{run_id}")[0]
-        created = decode(first)
-        if isinstance(created, RunCreated) and created.sequence == sequence:
-            return run_id
+    def number_of(index: int) -> int:
+        created = decode(application.journal.read(f"run/{ids[index]}")[0])
+        return created.sequence if isinstance(created, RunCreated) else 0
+
+    if not ids:
+        return ""
+    expected = min(max(number_of(0) - wanted, 0), len(ids) - 1)
+    for index in sorted(range(len(ids)), key=lambda index: abs(index - expected)):
+        if number_of(index) == wanted:
+            return ids[index]
     return ""
 
 
@@ -227,34 +240,74 @@ def _count(application: Application, stream: str) -> int:
     return records[0].version
 
 
-def _only_event(loaded: Sequence[LoadedWorkflow]) -> str:
-    """The event when the user named none: push where a workflow has it, else the only one there is."""
-    events = {trigger.event for item in loaded for trigger in item.workflow.triggers} - {"workflow_call"}
+def only_event(loaded: Sequence[LoadedWorkflow], *, chosen: bool) -> str:
+    """The event when the user named none: push where a workflow has it; else the only one there is; else, of
+    workflows that the user chose by name or of a single one, a manual run. Raises UsageError when it is
+    anyone's guess."""
+    by_path = {
+        item.workflow.path: [t.event for t in item.workflow.triggers if t.event != "workflow_call"]
+        for item in loaded
+    }
+    events = {event for names in by_path.values() for event in names}
     if "push" in events or not events:
         return "push"
     if len(events) == 1:
         return next(iter(events))
-    names = ", ".join(sorted(events))
+    manual = [path for path, names in by_path.items() if "workflow_dispatch" in names]
+    if manual and (chosen or len([names for names in by_path.values() if names]) == 1):
+        return "workflow_dispatch"
+    known = "; ".join(f"{path} runs on {', '.join(names)}" for path, names in by_path.items() if names)
     raise UsageError(
-        "no workflow is triggered by push: which event is meant?", hint=f"akashic run EVENT, of: {names}"
+        f"no workflow is triggered by push, so name the event that is meant: {known}",
+        hint=f"akashic run EVENT, for example: akashic run {min(events)}",
     )
 
 
+def _with_jobs(
+    loaded: Sequence[LoadedWorkflow], jobs: Sequence[str]
+) -> tuple[list[LoadedWorkflow], list[LoadedWorkflow]]:
+    """The workflows that have one of the jobs that were asked for (all when none was), and the others."""
+    known = [job for item in loaded for job in item.workflow.jobs]
+    for job in jobs:
+        if job not in known:
+            from akashic.source.data import did_you_mean
+
+            near = did_you_mean(job, known)
+            raise UsageError(f"there is no job `{job}`", hint=near or f"jobs here: {', '.join(known)}")
+    having = [item for item in loaded if not jobs or any(job in item.workflow.jobs for job in jobs)]
+    return having, [item for item in loaded if item not in having]
+
+
 def _event(
-    event_name: str, payload: Mapping[str, Any], repository: Repository, request: Request, with_paths: bool
+    event_name: str,
+    payload: Mapping[str, Any],
+    repository: Repository,
+    request: Request,
+    loaded: Sequence[LoadedWorkflow],
 ) -> TriggerEvent:
     from akashic.workflow.triggers import TriggerEvent
 
-    pull_request = payload.get("pull_request")
-    base = pull_request.get("base", {}) if isinstance(pull_request, Mapping) else {}
+    base_ref, followed = (
+        value_at(payload, "pull_request", "base", "ref"),
+        value_at(payload, "workflow_run", "name"),
+    )
+    inputs = payload.get("inputs") if event_name == "workflow_dispatch" else None
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise UsageError("the event payload's `inputs` must be an object")
+    changed = request.changed
+    if changed is None and _has_path_filters(loaded):
+        changed = changed_files(
+            repository, against_default=event_name in ("pull_request", "pull_request_target")
+        )
     return TriggerEvent(
         name=event_name,
         action=str(payload.get("action") or ""),
         ref=event_ref(event_name, payload, repository),
-        base_ref=f"refs/heads/{base['ref']}" if base.get("ref") else "",
-        changed_files=changed_files(repository) if with_paths else None,
-        inputs=dict(request.inputs),
+        base_ref=f"refs/heads/{base_ref}" if base_ref else "",
+        changed_files=changed,
+        inputs={**(inputs or {}), **request.inputs},
         cron=str(payload.get("schedule") or ""),
+        workflow=str(followed or ""),
         deleted=bool(payload.get("deleted")),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from akashic.app.git import git_output
 from akashic.app.repository import Repository
-from akashic.errors import UsageError
+from akashic.errors import AkashicError, UsageError
 from akashic.source.position import InvalidInput, Position, Problem
 from akashic.workflow.model import Workflow
 from akashic.workflow.parse import parse_workflow
@@ -16,6 +17,9 @@ from akashic.workflow.parse import parse_workflow
 FOLDER = ".github/workflows"
 CALL_DEPTH_MAX = 10
 """GitHub: a top-level caller and up to nine levels of reusable workflows."""
+
+FILE_BYTES_MAX = 8 * 1024 * 1024
+"""Far above what any parser of workflows takes."""
 
 RemoteReader = Callable[[str], str]
 """`owner/repo/.github/workflows/file.yml@ref` to the file's text; raises AkashicError when it has none."""
@@ -30,44 +34,61 @@ class LoadedWorkflow:
 
 
 class WorkflowTree:
-    """The files of a repository's tree: as they are on disk (`dirty`), or as the commit has them."""
+    """The files of a repository's tree: as they are on disk, or as the commit has them."""
 
-    def __init__(self, repository: Repository, *, from_commit: bool) -> None:
+    def __init__(
+        self, repository: Repository, *, from_commit: bool, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._repository = repository
         self._from_commit = from_commit
+        self._environ = environ
 
     def names(self) -> list[str]:
         """Paths of all workflow files, relative to the root, in order."""
         if self._from_commit:
-            listing = self._git("ls-tree", "-z", "--name-only", f"{self._commit_path(FOLDER)}")
+            listing = self._git("ls-tree", "-z", "--name-only", self._commit_path(FOLDER)) or b""
             names = [name for name in listing.decode("utf-8", "surrogateescape").split("\0") if name]
         else:
             folder = self._repository.root / FOLDER
-            names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+            # Only files: reading a pipe or a device would never end.
+            names = [one.name for one in folder.iterdir() if one.is_file()] if folder.is_dir() else []
         return sorted(f"{FOLDER}/{name}" for name in names if name.endswith((".yml", ".yaml")))
 
     def read(self, path: str) -> str:
-        """A file's text. Raises UsageError when there is none or it is not UTF-8."""
+        """A file's text. Raises UsageError when there is none in the tree or it is not UTF-8."""
+        content = self._from_git(path) if self._from_commit else self._from_disk(path)
         try:
-            if self._from_commit:
-                return self._git("show", self._commit_path(path)).decode()
-            return (self._repository.root / path).read_text(encoding="utf-8")
+            return content.decode()
         except UnicodeDecodeError as error:
             raise UsageError(f"{path}: not valid UTF-8 at byte {error.start}") from None
-        except (FileNotFoundError, IsADirectoryError):
-            raise UsageError(f"{path}: no such file in the repository") from None
+
+    def _from_git(self, path: str) -> bytes:
+        content = self._git("cat-file", "blob", self._commit_path(path))
+        if content is None:
+            raise UsageError(f"{path}: no such file in commit {self._repository.commit[:7]}")
+        return content
+
+    def _from_disk(self, path: str) -> bytes:
+        file = (self._repository.root / path).resolve()
+        if not file.is_relative_to(self._repository.root.resolve()):
+            raise UsageError(f"{path}: leads out of the repository, to {file}")
+        if not file.is_file():
+            raise UsageError(f"{path}: no such file in the repository")
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(FILE_BYTES_MAX + 1)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        if len(content) > FILE_BYTES_MAX:
+            raise UsageError(f"{path}: larger than {FILE_BYTES_MAX} bytes")
+        return content
 
     def _commit_path(self, path: str) -> str:
         prefix = f"{self._repository.prefix}/" if self._repository.prefix else ""
         return f"{self._repository.commit}:{prefix}{path}"
 
-    def _git(self, *argv: str) -> bytes:
-        result = subprocess.run(
-            ("git", "-C", str(self._repository.top), *argv), capture_output=True, check=False
-        )
-        if result.returncode != 0:
-            raise FileNotFoundError(argv[-1])
-        return result.stdout
+    def _git(self, *argv: str) -> bytes | None:
+        return git_output(self._repository.top, self._environ, *argv)
 
 
 def select_paths(tree: WorkflowTree, wanted: Iterable[str], root: Path, cwd: Path) -> list[str]:
@@ -99,33 +120,65 @@ def load(tree: WorkflowTree, path: str, remote: RemoteReader) -> LoadedWorkflow:
     has any."""
     text = tree.read(path)
     workflow = parse_workflow(text, path)
-    sources = {path: text}
-    _collect_calls(workflow, tree, remote, sources, chain=(path,))
-    return LoadedWorkflow(workflow=workflow, sources=sources)
+    calls = _Calls(tree=tree, remote=remote, sources={path: text})
+    calls.levels_below(workflow, "", (f"./{path}",))
+    return LoadedWorkflow(workflow=workflow, sources=calls.sources)
 
 
-def _collect_calls(
-    workflow: Workflow,
-    tree: WorkflowTree,
-    remote: RemoteReader,
-    sources: dict[str, str],
-    chain: tuple[str, ...],
-) -> None:
-    for job in workflow.jobs.values():
-        if not job.uses:
-            continue
-        if job.uses in chain:
-            raise InvalidInput([_problem(job.position, f"`{job.uses}` calls itself: {' → '.join(chain)}")])
-        if len(chain) >= CALL_DEPTH_MAX:
-            raise InvalidInput(
-                [_problem(job.position, f"more than {CALL_DEPTH_MAX} levels of reusable workflows")]
+@dataclass(slots=True, kw_only=True)
+class _Calls:
+    """The reusable workflows that a workflow calls, directly or not; each is read and parsed once."""
+
+    tree: WorkflowTree
+    remote: RemoteReader
+    sources: dict[str, str]
+    levels: dict[str, int] = field(default_factory=dict)
+
+    def levels_below(self, workflow: Workflow, source: str, chain: tuple[str, ...]) -> int:
+        """How many levels of calls stand below a workflow. `source` is its reference, "" for one of this
+        repository."""
+        deepest = 0
+        for job in workflow.jobs.values():
+            if not job.uses:
+                continue
+            reference = reference_of(source, job.uses)
+            if reference in chain:
+                steps = " → ".join((*chain[chain.index(reference) :], reference))
+                raise InvalidInput([_problem(job.position, f"the workflow calls itself: {steps}")])
+            if reference not in self.levels and len(chain) < CALL_DEPTH_MAX:
+                called = self._parse(reference, job.uses, job.position)
+                inner = reference if not reference.startswith("./") else ""
+                self.levels[reference] = self.levels_below(called, inner, (*chain, reference))
+            below = 1 + self.levels.get(reference, 0)
+            if len(chain) + below > CALL_DEPTH_MAX:
+                message = f"more than {CALL_DEPTH_MAX} levels of reusable workflows"
+                raise InvalidInput([_problem(job.position, message)])
+            deepest = max(deepest, below)
+        return deepest
+
+    def _parse(self, reference: str, uses: str, position: Position) -> Workflow:
+        try:
+            text = (
+                self.tree.read(reference.removeprefix("./"))
+                if reference.startswith("./")
+                else self.remote(reference)
             )
-        if job.uses not in sources:
-            local = job.uses.startswith("./")
-            sources[job.uses] = tree.read(job.uses.removeprefix("./")) if local else remote(job.uses)
-        called = parse_workflow(sources[job.uses], job.uses.removeprefix("./"))
-        _collect_calls(called, tree, remote, sources, (*chain, job.uses))
+        except AkashicError as error:
+            raise InvalidInput(
+                [_problem(position, f"cannot call `{uses}`: {error.message}", error.hint)]
+            ) from None
+        self.sources[reference] = text
+        return parse_workflow(text, reference.removeprefix("./"))
 
 
-def _problem(position: Position, message: str) -> Problem:
-    return Problem(position=position, message=message, rule="reusable-workflow")
+def reference_of(source: str, uses: str) -> str:
+    """A call's full reference: a local path inside a workflow of another repository means that repository, at
+    the same ref."""
+    if not source or not uses.startswith("./"):
+        return uses
+    place, _, ref = source.partition("@")
+    return f"{'/'.join(place.split('/')[:2])}/{uses.removeprefix('./')}@{ref}"
+
+
+def _problem(position: Position, message: str, hint: str = "") -> Problem:
+    return Problem(position=position, message=message, rule="reusable-workflow", hint=hint)
