@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Literal
 
@@ -71,8 +72,10 @@ def drive(
         driver_name=f"{application.user} (process {os.getpid()})",
     )
     state = driver.drive(created.run_id, cancellation)
-    if driver.observer_errors:
-        raise driver.observer_errors[0]
+    for error in driver.observer_errors:
+        # A reader that has gone (`| head`) changes nothing about how the run ended.
+        if not isinstance(error, BrokenPipeError):
+            raise error
     return state
 
 
@@ -151,23 +154,34 @@ def _secret_source(
 
 @contextmanager
 def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) asks for an orderly end; a second one skips the grace periods."""
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        again = cancellation.is_set()
-        name = signal.Signals(number).name
-        cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
-        say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
-
+    """Ctrl-C, SIGTERM or a closed terminal ask for an orderly end; a second one skips the grace periods."""
     # Handlers can be set in the main thread only; elsewhere (tests, embedding) the caller cancels itself.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[int, Any] = {
-        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    # A handler may interrupt itself, and the locks of a cancellation are not for that: it only passes on.
+    came: SimpleQueue[int] = SimpleQueue()
+
+    def listen() -> None:
+        while number := came.get():
+            again = cancellation.is_set()
+            name = signal.Signals(number).name
+            say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
+            cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        came.put(number)
+
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to live on
+        wanted.append(signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        came.put(0)
+        listener.join()
