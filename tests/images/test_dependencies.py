@@ -148,7 +148,8 @@ def test_a_line_that_is_not_locked_is_refused_with_its_place(line: str) -> None:
 
 def test_continued_lines_markers_and_extras_are_read() -> None:
     digest = "a" * 64
-    text = f"Foo_Bar[x]==1.2 ; python_version < '4' \\\n    --hash=sha256:{digest} \\\n    --hash=sha256:{'b' * 64}\n"
+    head = "Foo_Bar[x]==1.2 ; python_version < '4' \\\n"
+    text = f"{head}    --hash=sha256:{digest} \\\n    --hash=sha256:{'b' * 64}\n"
     (found,) = parse_lock(text, "lock")
     assert (found.name, found.version, found.marker) == ("foo-bar", "1.2", "python_version < '4'")
     assert found.sha256 == (digest, "b" * 64)

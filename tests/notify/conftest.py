@@ -25,8 +25,6 @@ class WebhookServer:
                     self.send_header(name, value)
                 self.end_headers()
 
-            do_GET = do_POST
-
             def log_message(self, format: str, *args: object) -> None:
                 return
 

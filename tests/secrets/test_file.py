@@ -125,7 +125,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     with pytest.raises(SecretsError, match="No space left on device"):
         secrets_file.set("A", Secret("x"))
     assert secrets_file.path.read_bytes() == before
-    assert os.listdir(secrets_file.path.parent) == [FILE_NAME]
+    assert list(secrets_file.path.parent.iterdir()) == [secrets_file.path]
 
 
 def test_writers_at_the_same_time_lose_nothing(secrets_file: SecretsFile) -> None:

@@ -65,10 +65,10 @@ def test_nothing_leads_out_and_nothing_is_left(
     entries: list[tuple[tarfile.TarInfo, bytes]], tmp_path: Path
 ) -> None:
     layer = write(tmp_path / "layer.tar", *entries)
-    before = sorted(os.listdir(tmp_path))
+    before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(UnsafeImage):
         unpack_layers([layer], tmp_path / "root", Limits())
-    assert sorted(os.listdir(tmp_path)) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_link_of_a_lower_layer_is_not_written_through_by_a_higher_one(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_no_archive_at_all_makes_a_file_or_a_link_that_leads_out(
     else:
         for path in root.rglob("*"):
             assert Path(os.path.realpath(path)).is_relative_to(root)
-    assert sorted(os.listdir(folder)) in (["layer.tar"], ["layer.tar", "root"])
+    assert sorted(path.name for path in folder.iterdir()) in (["layer.tar"], ["layer.tar", "root"])
 
 
 def test_a_link_in_the_repository_that_leads_out_is_not_built_in(

@@ -93,8 +93,6 @@ def redirecting() -> Iterator[tuple[str, list[str]]]:
             self.send_header("Location", "/internal")
             self.end_headers()
 
-        do_GET = do_POST
-
         def log_message(self, format: str, *args: object) -> None:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
 import io
 import json
@@ -19,6 +20,7 @@ import pytest
 from akashic.cli.command import CommandContext
 from akashic.cli.commands import secret as command
 from akashic.errors import AkashicError
+from akashic.secrets import age
 from akashic.secrets.document import Recipient
 from akashic.secrets.dotenv import parse_dotenv
 from akashic.secrets.file import FILE_NAME, SecretsFile
@@ -50,7 +52,7 @@ def test_a_secret_shows_itself_in_no_text_log_json_or_copy() -> None:
         repr(secret),
         f"{secret}",
         f"{secret!s:>40}",
-        "%s" % secret,
+        f"{secret}",
         str({"a": (secret,)}),
         stream.getvalue(),
     ]
@@ -74,7 +76,9 @@ def test_the_file_holds_neither_the_value_nor_its_length(file: SecretsFile) -> N
     lengths = set()
     for value in ("a", "ab", "abc" * 3):
         file.set("TOKEN", Secret(value))
-        lengths.add(len(json.loads(file.path.read_text())["secrets"][0]["value"]))
+        stored = base64.b64decode(json.loads(file.path.read_text())["secrets"][0]["value"])
+        keys = find_identities({"AKASHIC_KEY_FILE": str(file.path.parent / "key.txt")}).keys
+        lengths.add(len(age.decrypt(stored, keys)))
     assert len(lengths) == 1
 
 

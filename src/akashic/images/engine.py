@@ -152,8 +152,8 @@ def build_with_engine(
 
 
 def import_archive(archive: Path, layout: Path) -> dict[str, Any]:
-    """Take the one image out of an OCI archive (what `docker save` of version 25 and later writes), every blob
-    verified; its descriptor. Raises ImageError for anything else."""
+    """Take the one image out of an OCI archive (what `docker save` of version 25 and later writes), every
+    blob verified; its descriptor. Raises ImageError for anything else."""
     store = Layout(layout)
     store.create()
     index: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 
 from akashic.notify.addresses import AddressRefused, connect, is_loopback_name
 from akashic.notify.config import MailReceiver
@@ -112,7 +112,8 @@ def _server(receiver: MailReceiver, timeout_s: float, tls: ssl.SSLContext) -> sm
 
 
 def _address(text: str) -> Address:
-    name, address = parseaddr(one_line(text))
+    # Several addresses in one field would tell people whom nobody listed.
+    name, address = found[0] if len(found := getaddresses([one_line(text)])) == 1 else ("", "")
     if not _ADDRESS.fullmatch(address) or one_line(text) != text.strip():
         raise SendFailed(f"{one_line(text, 80)!r} is not a mail address", retry=False)
     return Address(display_name=name, addr_spec=address)
