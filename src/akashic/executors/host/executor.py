@@ -30,8 +30,8 @@ class HostExecutor:
     """See `akashic.executors.protocol.Executor`.
 
     `state_dir` is the repository's state folder (sandboxes lie in its `work/`, prepared trees in its
-    `trees/`), `tool_cache` is shared by all jobs, `cache_dir` keeps what services need to start fast. Make it
-    before starting threads: an unprivileged user's namespaces can only be entered by a process with one.
+    `trees/`), `tool_cache` is shared by all jobs, `cache_dir` keeps what services need to start fast. Call
+    `prepare` before starting threads, unless isolation is not wanted.
     """
 
     def __init__(
@@ -92,6 +92,11 @@ class HostExecutor:
             self._undo(folder, place, sandbox)
             raise
         return sandbox
+
+    def prepare(self) -> str:
+        """Find out whether jobs can be isolated, and why not (empty when they can). Call it while this process
+        has one thread: without root it then moves into a user namespace, which later is not possible."""
+        return isolation.probe().missing
 
     def sweep(self) -> Sequence[str]:
         return sweeping.sweep(self._work)

@@ -1,8 +1,8 @@
 """Limits of a job on this machine: what a process of it may take, as limits that all of its children
 inherit.
 
-`memory_bytes_max` limits the address space of each process (not the sum), `processes_max` the processes of the
-user (all of them), which has no meaning for root and is then told as a note.
+`memory_bytes_max` limits the address space of each process (not the sum), `processes_max` the processes of
+the user (all of them), which has no meaning for root and is then told as a note.
 """
 
 from __future__ import annotations
