@@ -223,7 +223,7 @@ class CrashingJournal(MemoryJournal):
 
 
 def resumed_until_the_end(at: int, *, after: bool, folder: Path) -> tuple[list[Any], list[Any], bool]:
-    """Drive the pipeline with a crash at its n-th append, then again: started, history, whether it crashed."""
+    """Drive the pipeline with a crash at its n-th append, then again: started, history, crashed."""
     first = MemoryJournal()
     create(first, PIPELINE)
     crashing = CrashingJournal(first.records, at, after=after)
