@@ -138,9 +138,10 @@ class RecordingContext:
                 place = Path(self.sandbox.temp) / f"file-{name}"
                 place.touch()
                 files[f"GITHUB_{name}"] = str(place)
-        variables = {**self.env, **files, **(env or {})}
+        variables = {**self.env, **files}
         if self.paths:
             variables["PATH"] = ":".join([*reversed(self.paths), variables["PATH"]])
+        variables |= env or {}
         chunks: list[bytes] = []
         status = self.sandbox.exec(
             argv, env=variables, cwd=cwd or self.sandbox.workspace, on_output=chunks.append,

@@ -80,5 +80,5 @@ def test_the_token_is_never_in_the_workspace_and_goes_with_the_job(job) -> None:
 
 @pytest.mark.parametrize("name", ["clean", "lfs", "fetch_tags"])
 def test_a_boolean_that_is_none_fails(job, name: str) -> None:
-    with pytest.raises(ActionFailed, match="YAML 1.2"):
+    with pytest.raises(ActionFailed, match=r"YAML 1\.2"):
         job().use(CHECKOUT, **{name: "yes"})

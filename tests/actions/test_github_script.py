@@ -97,8 +97,9 @@ def test_rest_calls_go_to_the_api_with_the_token(job) -> None:
             GITHUB_SCRIPT,
             github_token="tok",
             script="""
-            const made = await github.rest.issues.createComment({...context.repo, issue_number: 3, body: 'hi'})
-            const all = await github.paginate(github.rest.issues.listComments, {...context.repo, issue_number: 3})
+            const at = {...context.repo, issue_number: 3}
+            const made = await github.rest.issues.createComment({...at, body: 'hi'})
+            const all = await github.paginate(github.rest.issues.listComments, at)
             let status = 0
             try { await github.request('GET /missing/{x}', {x: 'a b'}) } catch (e) { status = e.status }
             return [made.data.id, all.length, status]

@@ -71,7 +71,8 @@ def test_setup_actions_tell_the_platforms(job) -> None:
 def test_a_build_becomes_a_command_line(job) -> None:
     ctx = job()
     given = {
-        "context": "app", "file": "app/Dockerfile", "tags": "a:1\na:2", "platforms": "linux/amd64,linux/arm64",
+        "context": "app", "file": "app/Dockerfile", "tags": "a:1\na:2",
+        "platforms": "linux/amd64,linux/arm64",
         "build-args": "X=1, 2", "labels": "l=1", "push": "true",
     }  # fmt: skip
     ctx.inputs = resolve_inputs(BUILD_PUSH, given, lambda text: "").values

@@ -128,7 +128,7 @@ def test_any_bytes_are_an_archive_or_refused(content: bytes) -> None:
                 try:
                     unpack()
                 except ArchiveRefused:
-                    assert os.listdir(folder) == []
+                    assert list(Path(folder).iterdir()) == []
 
 
 def test_a_truncated_tar_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from akashic.actions.upload_artifact import store
 from akashic.journal.archive import Member
 
 _NAMES = (
-    "coverage.xml", "cobertura.xml", "lcov.info", "*.lcov", "coverage-final.json", "jacoco*.xml", "clover.xml",
+    "coverage.xml", "cobertura.xml", "lcov.info", "*.lcov", "coverage-final.json", "jacoco*.xml",
+    "clover.xml",
     "coverage.out", "coverage.txt", "junit.xml", "*junit*.xml",
 )  # fmt: skip
 
@@ -69,9 +70,12 @@ CODECOV = Builtin(
     name="codecov/codecov-action",
     inputs=(
         *declare(
-            "base_sha", "binary", "codecov_yml_path", "commit_parent", "directory", "env_vars", "exclude", "file",
-            "files", "flags", "gcov_args", "gcov_ignore", "gcov_include", "job_code", "name", "network_filter",
-            "network_prefix", "os", "override_branch", "override_build", "override_build_url", "override_commit",
+            "base_sha", "binary", "codecov_yml_path", "commit_parent", "directory", "env_vars",
+            "exclude", "file",
+            "files", "flags", "gcov_args", "gcov_ignore", "gcov_include", "job_code", "name",
+            "network_filter",
+            "network_prefix", "os", "override_branch", "override_build", "override_build_url",
+            "override_commit",
             "override_pr", "plugins", "report_code", "report_type", "root_dir", "slug", "token", "url",
             "working-directory",
         ),
@@ -79,7 +83,8 @@ CODECOV = Builtin(
         *declare(
             "disable_file_fixes", "disable_search", "disable_safe_directory", "disable_telem", "dry_run",
             "fail_ci_if_error", "force", "handle_no_reports_found", "recurse_submodules", "run_command",
-            "skip_validation", "swift_project", "use_legacy_upload_endpoint", "use_oidc", "use_pypi", "verbose",
+            "skip_validation", "swift_project", "use_legacy_upload_endpoint", "use_oidc", "use_pypi",
+            "verbose",
             "git_service", "gcov_executable",
         ),
     ),

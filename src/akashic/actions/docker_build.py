@@ -64,14 +64,16 @@ _ENGINE = "images are built without a BuildKit daemon, and this asks for one"
 BUILD_PUSH = Builtin(
     name="docker/build-push-action",
     inputs=(
-        *declare("annotations", "attests", "build-args", "cache-from", "cache-to", "labels", "platforms", "tags"),
+        *declare("annotations", "attests", "build-args", "cache-from", "cache-to", "labels"),
+        *declare("platforms", "tags"),
         *declare("builder", "context", "file", "target", "provenance", "sbom"),
         *declare(load="false", no_cache="false", pull="false", push="false"),
         ActionInput(name="github-token", default="${{ github.token }}"),
         *(
             ActionInput(name=name, refused=_ENGINE)
             for name in (
-                "add-hosts", "allow", "build-contexts", "call", "cgroup-parent", "network", "no-cache-filters",
+                "add-hosts", "allow", "build-contexts", "call", "cgroup-parent", "network",
+                "no-cache-filters",
                 "outputs", "secret-envs", "secret-files", "secrets", "shm-size", "ssh", "ulimit",
             )
         ),

@@ -1,7 +1,7 @@
 """`docker/login-action`. Source: its README and metadata.
 
-The credentials go into a `config.json` in the job's temporary folder (DOCKER_CONFIG), never into the user's own,
-and end with the job. No registry is asked: a wrong password shows at the first push.
+The credentials go into a `config.json` in the job's temporary folder (DOCKER_CONFIG), never into the user's
+own, and end with the job. No registry is asked: a wrong password shows at the first push.
 """
 
 from __future__ import annotations

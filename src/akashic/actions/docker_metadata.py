@@ -15,12 +15,14 @@ from akashic.actions.inputs import items, lines, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 
 _PRIORITY = {
-    "schedule": 1000, "semver": 900, "pep440": 900, "match": 800, "edge": 700, "ref": 600, "raw": 200, "sha": 100,
+    "schedule": 1000, "semver": 900, "pep440": 900, "match": 800, "edge": 700, "ref": 600, "raw": 200,
+    "sha": 100,
 }  # fmt: skip
 _DEFAULT_RULES = ("type=schedule", "type=ref,event=branch", "type=ref,event=tag", "type=ref,event=pr")
 _SEMVER = re.compile(r"[v=\s]*(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+([0-9A-Za-z.-]+))?")
 _DATE_WORDS = {
-    "YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "X": "%s", "ddd": "%a",
+    "YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "X": "%s",
+    "ddd": "%a",
     "MMM": "%b", "Z": "%z",
 }  # fmt: skip
 

@@ -16,7 +16,8 @@ from akashic.actions.system import run
 
 _EMULATORS = {
     "aarch64": "linux/arm64", "arm": "linux/arm/v7", "i386": "linux/386", "ppc64le": "linux/ppc64le",
-    "riscv64": "linux/riscv64", "s390x": "linux/s390x", "x86_64": "linux/amd64", "loongarch64": "linux/loong64",
+    "riscv64": "linux/riscv64", "s390x": "linux/s390x", "x86_64": "linux/amd64",
+    "loongarch64": "linux/loong64",
     "mips64el": "linux/mips64le", "mips64": "linux/mips64",
 }  # fmt: skip
 _NATIVE = {"X64": "linux/amd64", "ARM64": "linux/arm64", "ARM": "linux/arm/v7", "X86": "linux/386"}
@@ -38,8 +39,8 @@ def _qemu(ctx: ActionContext) -> None:
     missing = [name for name in wanted if not any(p == f"linux/{name.removeprefix('linux/')}" for p in there)]
     if missing:
         ctx.log(
-            f"No emulator is registered for {', '.join(missing)}. Images that run no command of these platforms"
-            " are built without one."
+            f"No emulator is registered for {', '.join(missing)}. Images that run no command of"
+            " these platforms are built without one."
         )
     ctx.output("platforms", ",".join(there))
     ctx.log(f"Available platforms: {','.join(there)}")

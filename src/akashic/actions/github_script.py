@@ -1,7 +1,7 @@
 """`actions/github-script`. Source: its README and metadata.
 
-The script runs in the machine's Node with a toolkit of ours (`node/github_script.js`): no network is needed unless
-the script calls the API itself.
+The script runs in the machine's Node with a toolkit of ours (`node/github_script.js`): no network is needed
+unless the script calls the API itself.
 """
 
 from __future__ import annotations

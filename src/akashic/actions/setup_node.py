@@ -1,7 +1,7 @@
 """`actions/setup-node`. Source: its README and metadata.
 
-Nothing is downloaded: Node is found in the tool cache (`node/<version>/<architecture>`), in nvm, fnm or volta, or
-on PATH. Global installs of a step go into a folder of the job's own.
+Nothing is downloaded: Node is found in the tool cache (`node/<version>/<architecture>`), in nvm, fnm or
+volta, or on PATH. Global installs of a step go into a folder of the job's own.
 """
 
 from __future__ import annotations

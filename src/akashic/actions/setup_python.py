@@ -1,8 +1,8 @@
 """`actions/setup-python`. Source: its README, its advanced usage page and its metadata.
 
 Nothing is downloaded: the interpreter is found in the tool cache (`Python/<version>/<architecture>`), in
-pyenv, in uv's folder, or on PATH. The job gets a virtual environment of its own made from it, so `pip install` in a
-step changes neither the machine nor another job.
+pyenv, in uv's folder, or on PATH. The job gets a virtual environment of its own made from it, so `pip
+install` in a step changes neither the machine nor another job.
 """
 
 from __future__ import annotations
@@ -261,7 +261,8 @@ def _give_pip(ctx: ActionContext, chosen: Interpreter, folder: str) -> None:
         code, _ = run(ctx, (f"{folder}/bin/python", "-I", "-m", "ensurepip", "--upgrade"), cwd="/")
         if code:
             code, _ = run(
-                ctx, (chosen.path, "-I", "-m", "pip", "--python", f"{folder}/bin/python", "install", "-q", "pip"),
+                ctx, (chosen.path, "-I", "-m", "pip", "--python", f"{folder}/bin/python", "install",
+                "-q", "pip"),
                 cwd="/",
             )  # fmt: skip
             if code:
@@ -314,7 +315,8 @@ def _cache(ctx: ActionContext, manager: str, chosen: Interpreter) -> None:
     if not files:
         raise ActionFailed(
             f"No file in {ctx.sandbox.workspace} matched to"
-            f" [{' or '.join(given or ['**/' + name for name in defaults])}], make sure you have checked out the target repository"
+            f" [{' or '.join(given or ['**/' + name for name in defaults])}],"
+            " make sure you have checked out the target repository"
         )
     for found in files:
         digest.update(hashlib.sha256(Path(ctx.sandbox.host_path(found.path)).read_bytes()).digest())
