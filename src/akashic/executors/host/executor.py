@@ -94,7 +94,7 @@ class HostExecutor:
         return sandbox
 
     def prepare(self) -> str:
-        """Find out whether jobs can be isolated, and why not (empty when they can). Call it while this process
+        """Find out whether jobs can be isolated, and why not (empty: they can). Call it while this process
         has one thread: without root it then moves into a user namespace, which later is not possible."""
         return isolation.probe().missing
 
