@@ -149,6 +149,8 @@ class RunState:
     resumptions: int = 0
     last_at: float = 0.0
     finished_at: float = 0.0
+    rerun_at: float = 0.0
+    """When jobs were last run again; 0: never."""
 
     ready: dict[str, None] = field(default_factory=dict)
     """Jobs whose needs have ended and that are neither expanded nor skipped."""

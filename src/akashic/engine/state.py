@@ -264,6 +264,7 @@ def _run_resumed(state: RunState, event: events.RunResumed, at: float) -> None:
     state.resumptions += 1
     if event.jobs and reset_jobs(state, event.jobs):
         state.attempt += 1
+        state.rerun_at = at
         state.conclusion = None
         state.finished_at = 0.0
         state.cancelled_by = state.cancel_reason = ""

@@ -43,7 +43,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. `jobs` stand in the file's order, those of a call below the call."""
+    """A run. `jobs` stand in the file's order, those of a call below the call; `duration_s` is of the newest
+    attempt."""
 
     run_id: str
     number: int
@@ -96,7 +97,7 @@ def view_of(state: RunState, now: float) -> RunView:
         reason=state.broken or state.cancel_reason,
         waits_for=waits,
         created_at=state.created_at,
-        duration_s=max(0.0, (state.finished_at or now) - state.created_at),
+        duration_s=max(0.0, (state.finished_at or now) - (state.rerun_at or state.created_at)),
         jobs=tuple(jobs),
     )
 
