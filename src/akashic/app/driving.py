@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -166,8 +166,10 @@ def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) ->
         while number := came.get():
             again = cancellation.is_set()
             name = signal.Signals(number).name
-            say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
             cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
+            # The terminal may be what has just gone.
+            with suppress(OSError):
+                say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
 
     def handle(number: int, _frame: FrameType | None) -> None:
         came.put(number)

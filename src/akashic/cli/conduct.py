@@ -45,10 +45,12 @@ class Conductor:
         self._style = Style(context.color)
         self.states: list[RunState] = []
         self.screen: Screen | None = None
+        self._several = False
 
     def conduct(self, run_ids: Sequence[str], options: DriveOptions) -> int:
         """Drive all runs to their ends; the exit code: 0 when all succeeded, 130 when interrupted."""
         cancellation = Cancellation()
+        self._several = len(run_ids) > 1
         live = self._context.color and not self._show_logs
         self.screen = Screen(self._context.stdout, self._style) if live else None
         try:
@@ -93,7 +95,7 @@ class Conductor:
             raise AkashicError(
                 f"run {run_id} does not begin with its creation", hint="akashic journal verify"
             )
-        presenter = self._presenter(run_id)
+        presenter = self._presenter(created)
         observers: list[RunObserver] = [presenter]
         if self._watch is not None:
             observers.append(self._watch(created))
@@ -102,12 +104,13 @@ class Conductor:
         finally:
             presenter.close()
 
-    def _presenter(self, run_id: str) -> JsonPresenter | PlainPresenter | LivePresenter:
+    def _presenter(self, created: RunCreated) -> JsonPresenter | PlainPresenter | LivePresenter:
         if self._context.json:
-            return JsonPresenter(self._context.stdout, run_id)
+            return JsonPresenter(self._context.stdout, created.run_id)
         if self.screen is not None:
             return LivePresenter(self.screen)
-        return PlainPresenter(self._context.stdout, show_logs=self._show_logs)
+        prefix = f"#{created.sequence} " if self._several else ""
+        return PlainPresenter(self._context.stdout, show_logs=self._show_logs, prefix=prefix)
 
     def say(self, text: str) -> None:
         """Write a line above the live view, or to standard error."""

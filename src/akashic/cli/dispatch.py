@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from akashic import __version__
 from akashic.cli.command import Command, CommandContext
-from akashic.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, AkashicError, UsageError
+from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, AkashicError, UsageError
 
 EXIT_BUG = 3
 
@@ -138,8 +138,8 @@ def _context(options: argparse.Namespace) -> CommandContext:
     cwd = Path(options.directory)
     if not cwd.is_dir():
         raise UsageError(f"{options.directory}: no such folder", hint="-C takes a folder that exists")
-    terminal = sys.stdout.isatty()
-    plain = options.no_color or "NO_COLOR" in os.environ or bool(os.environ.get("CI"))
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    plain = options.no_color or bool(os.environ.get("NO_COLOR")) or bool(os.environ.get("CI"))
     return CommandContext(
         cwd=cwd.resolve(),
         environ=os.environ,
@@ -154,7 +154,7 @@ def _context(options: argparse.Namespace) -> CommandContext:
 
 def _run(argv: Sequence[str]) -> int:
     before, name, rest = _split(argv)
-    top = Parser(prog="akashic", add_help=False)
+    top = Parser(prog="akashic", add_help=False, allow_abbrev=False)
     _add_global_options(top, suppress=False)
     top.add_argument("-h", "--help", action="store_true")
     top.add_argument("--version", action="store_true")
@@ -163,17 +163,20 @@ def _run(argv: Sequence[str]) -> int:
         print(f"akashic {__version__}")
         return EXIT_OK
     if options.help or name in ("", "help"):
-        if rest and rest[0] in COMMANDS:
-            return _run([rest[0], "--help"])
+        asked = rest[0] if name == "help" and rest else name
+        if asked not in ("", "help"):
+            return _run([asked, "--help"])
         (sys.stdout if options.help or name else sys.stderr).write(overview())
         return EXIT_OK if options.help or name else EXIT_USAGE
     entry = COMMANDS.get(name)
     if entry is None:
+        import difflib  # only on the way out
+
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `akashic {near[0]}`?" if near else "akashic --help lists the commands"
         raise UsageError(f"there is no command `{name}`", hint=hint)
     command: Command = importlib.import_module(entry.module)
-    parser = Parser(prog=f"akashic {name}", description=command.HELP)
+    parser = Parser(prog=f"akashic {name}", description=command.HELP, allow_abbrev=False)
     command.configure(parser)
     _add_global_options(parser, suppress=True)
     args = parser.parse_args(rest, namespace=options)
@@ -181,49 +184,81 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _report(error: AkashicError) -> None:
-    sys.stdout.flush()
     text = f"error: {error.message}\n"
     if error.hint:
         text += f"\nhint: {error.hint}\n"
-    sys.stderr.write(text)
+    _complain(text)
+
+
+def _complain(text: str) -> None:
+    """Write to stderr, after what is already on the way to stdout."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        # Nobody is left to be told; the exit code still says it.
+        _close_output()
+
+
+def _close_output() -> None:
+    """The reader (`| head`) has gone: let Python not complain about it while it closes stdout."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
 
 
 def dispatch(argv: Sequence[str]) -> int:
     """Run a command line to its end; every error ends here as a message and an exit code."""
-    debug = "--debug" in argv
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold what no encoding has, and a terminal may know less than UTF-8.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = _guarded(argv)
     try:
-        code = _run(argv)
         sys.stdout.flush()
-        return code
-    except AkashicError as error:
-        if debug:
-            raise
-        _report(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        sys.stderr.write("\ninterrupted\n")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python must not complain about it while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _close_output()
+    except OSError as error:
+        _close_output()
+        _report(_from_os(error))
+        return code or EXIT_FAILED
+    return code
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    try:
+        return _run(argv)
+    except BrokenPipeError:
+        _close_output()
         return EXIT_OK
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
-    except OSError as error:
-        if debug:
-            raise
-        _report(_from_os(error))
-        return 1
-    except Exception as error:
-        if debug:
-            raise
-        sys.stderr.write(
-            f"error: a bug in akashic: {type(error).__name__}: {error}\n\n"
-            "hint: run the same command with --debug and report what it prints\n"
-        )
-        return EXIT_BUG
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in argv:
+            import traceback  # only on the way out
+
+            _complain(traceback.format_exc())
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong; the exit code of it."""
+    match error:
+        case AkashicError():
+            _report(error)
+            return error.exit_code
+        case KeyboardInterrupt():
+            _complain("\ninterrupted\n")
+            return EXIT_INTERRUPTED
+        case OSError():
+            _report(_from_os(error))
+            return EXIT_FAILED
+        case _:
+            _complain(
+                f"error: a bug in akashic: {type(error).__name__}: {error}\n\n"
+                "hint: run the same command with --debug and report what it prints\n"
+            )
+            return EXIT_BUG
 
 
 def _from_os(error: OSError) -> AkashicError:

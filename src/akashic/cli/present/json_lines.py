@@ -18,8 +18,15 @@ class JsonPresenter:
         self._out = out
         self._run_id = run_id
         self._lock = threading.Lock()
+        self._begun = False
 
     def event(self, state: RunState, event: RunEvent, at: float) -> None:
+        if not self._begun:
+            # The first event of a run was appended before anyone watched; the workflow's texts are left out.
+            self._begun = True
+            created = msgspec.to_builtins(state.created)
+            created.pop("sources")
+            self._write({"at": state.created_at, **created})
         self._write({"at": at, **msgspec.to_builtins(event)})
 
     def job_ready(self, key: str, notes: tuple[str, ...]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import threading
 import time
+import unicodedata
+from functools import lru_cache
 from typing import TextIO
 
 from akashic.cli.present.style import Style, duration
-from akashic.cli.present.texts import headline, job_kind, job_note
+from akashic.cli.present.texts import headline, job_kind, job_note, label
 from akashic.engine.events import RunEvent
 from akashic.engine.runstate import RunState
 from akashic.engine.view import JobView, RunView, view_of
-from akashic.runner.terminal import safe_for_terminal
 
 FRAME_INTERVAL_S = 0.1
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -93,7 +94,7 @@ class Screen:
     def _draw(self) -> None:
         if self._paused:
             return
-        size = shutil.get_terminal_size()
+        size = terminal_size(self._out)
         lines = [line for panel in self._panels for line in panel.picture(self._frame)]
         if len(lines) > size.lines - 1:
             hidden = len(lines) - (size.lines - 2)
@@ -121,7 +122,7 @@ class LivePresenter:
 
     def job_ready(self, key: str, notes: tuple[str, ...]) -> None:
         for note in notes:
-            self._screen.above(self._screen.style("dim", safe_for_terminal(f"{key}: {note}")))
+            self._screen.above(self._screen.style("dim", label(f"{key}: {note}")))
 
     def step_started(self, key: str, number: int, name: str) -> None:
         self._steps[key] = name
@@ -140,7 +141,7 @@ class LivePresenter:
         view, style = self._view, self._screen.style
         if view is None:
             return []
-        width = max((len(job.name) + 2 * job.depth for job in view.jobs), default=0)
+        width = max((_columns(label(job.name)) + 2 * job.depth for job in view.jobs), default=0)
         return [style("bold", self._headline)] + [self._job(job, width, frame) for job in view.jobs]
 
     def _job(self, job: JobView, width: int, frame: int) -> str:
@@ -150,8 +151,29 @@ class LivePresenter:
         if job.status == "running" and job.started_at:
             step = self._steps.get(job.key, "")
             note = f"{duration(time.time() - job.started_at)}  {step}"
-        name = safe_for_terminal("  " * job.depth + job.name).ljust(width)
-        return f"  {mark} {name}  {style('dim', safe_for_terminal(note))}"
+        name = "  " * job.depth + label(job.name)
+        name += " " * (width - _columns(name))
+        return f"  {mark} {name}  {style('dim', label(note))}"
+
+
+def terminal_size(out: TextIO) -> os.terminal_size:
+    """The terminal's columns and lines; 80 by 24 when it does not say."""
+    try:
+        size = os.get_terminal_size(out.fileno())
+    except (OSError, ValueError):
+        return os.terminal_size((80, 24))
+    return size if size.columns and size.lines else os.terminal_size((80, 24))
+
+
+@lru_cache(maxsize=4096)
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _columns(text: str) -> int:
+    return len(text) if text.isascii() else sum(map(_width, text))
 
 
 def _cut(line: str, columns: int) -> str:
@@ -162,7 +184,7 @@ def _cut(line: str, columns: int) -> str:
         if line[index] == "\x1b":
             index = line.index("m", index) + 1
             continue
-        shown += 1
+        shown += _width(line[index])
         if shown > columns - 1:
             return line[:index] + "…\x1b[0m"
         index += 1

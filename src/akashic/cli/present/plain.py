@@ -6,7 +6,7 @@ import threading
 from typing import TextIO
 
 from akashic.cli.present.style import Style, duration
-from akashic.cli.present.texts import headline, log_text
+from akashic.cli.present.texts import headline, label, log_text, shown_log
 from akashic.engine.events import (
     GateOpened,
     GatePassed,
@@ -22,7 +22,6 @@ from akashic.engine.events import (
     StepFinished,
 )
 from akashic.engine.runstate import RunState
-from akashic.runner.terminal import safe_for_terminal
 
 
 class PlainPresenter:
@@ -49,7 +48,7 @@ class PlainPresenter:
                 self._line(key, f"started{again}")
             case StepFinished(key=key, step=step):
                 mark = self._style.mark(step.conclusion)
-                self._line(key, f"{mark} {step.name} ({duration(step.duration_s)})")
+                self._line(key, f"{mark} {label(step.name)} ({duration(step.duration_s)})")
                 if step.error:
                     self._line(key, f"  {step.error}")
             case JobFinished(key=key, result=result):
@@ -88,7 +87,7 @@ class PlainPresenter:
         """Complete lines at once: one lock and one write for all of them."""
         if not self._show_logs:
             return
-        lead = f"{self._prefix}[{key}]   | "
+        lead = f"{self._prefix}[{label(key)}]   | "
         block = block.removesuffix("\n")
         if "##[" in block:
             shown = [text for line in block.split("\n") if (text := log_text(line)) is not None]
@@ -96,7 +95,7 @@ class PlainPresenter:
                 return
             text = "\n".join(shown)
         else:
-            text = safe_for_terminal(block)
+            text = shown_log(block, color=False)
         with self._lock:
             self._out.write(lead + text.replace("\n", "\n" + lead) + "\n")
             self._out.flush()
@@ -105,7 +104,8 @@ class PlainPresenter:
         return
 
     def _line(self, key: str, text: str) -> None:
-        lead = f"{self._prefix}[{key}] " if key else self._prefix
+        lead = f"{self._prefix}[{label(key)}] " if key else self._prefix
+        first, *more = [label(line) for line in text.split("\n")]
         with self._lock:
-            self._out.write(f"{lead}{safe_for_terminal(text)}\n")
+            self._out.write(lead + "\n".join((first, *(f"{lead}    {line}" for line in more))) + "\n")
             self._out.flush()

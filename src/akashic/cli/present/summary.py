@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 from akashic.cli.present.style import Style
-from akashic.cli.present.texts import LOG_TAIL_LINES, log_text
+from akashic.cli.present.texts import LOG_TAIL_LINES, label, log_text
 from akashic.engine.requests import Annotation, StepReport, TestReport
 from akashic.engine.view import JobView, RunView
 from akashic.journal.logs import LogStore
-from akashic.runner.terminal import safe_for_terminal
 
 FAILED = ("failure", "timed_out", "interrupted")
 ANNOTATIONS_SHOWN_MAX = 10
@@ -23,21 +22,21 @@ def failure_lines(view: RunView, logs: LogStore, style: Style) -> list[str]:
             continue
         step = next((step for step in job.steps if step.conclusion in FAILED), None)
         where = f"{job.name} › {step.name}" if step else job.name
-        lines += ["", style("failure", safe_for_terminal(f"✗ {where}"))]
+        lines += ["", style("failure", label(f"✗ {where}"))]
         if job.reason:
-            lines.append(safe_for_terminal(f"  {job.reason}"))
+            lines += [label(f"  {line}") for line in job.reason.split("\n")]
         if step is not None:
-            lines += [f"  {style('dim', '|')} {line}" for line in _tail(view, job, step, logs)]
-            lines.append(style("dim", f"  all of it: akashic logs {view.sequence} {job.key}"))
+            lines += [f"  {style('dim', '|')} {line}" for line in _tail(view, job, step, logs, style)]
+            lines.append(style("dim", label(f"  all of it: akashic logs {view.sequence} {job.key}")))
     return lines
 
 
-def _tail(view: RunView, job: JobView, step: StepReport, logs: LogStore) -> list[str]:
+def _tail(view: RunView, job: JobView, step: StepReport, logs: LogStore, style: Style) -> list[str]:
     if not logs.exists(view.run_id, job.key, job.attempt):
         return []
     tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
     for line in logs.read(view.run_id, job.key, job.attempt):
-        shown = log_text(line.text) if line.step == step.number else None
+        shown = log_text(line.text, color=style.color) if line.step == step.number else None
         if shown is not None:
             tail.append(shown)
     return list(tail)
@@ -50,7 +49,7 @@ def summary_lines(view: RunView, style: Style) -> list[str]:
     lines += reports(view)
     for job in view.jobs:
         if job.environment_url:
-            lines.append(safe_for_terminal(f"{job.environment}: {job.environment_url}"))
+            lines.append(label(f"{job.environment}: {job.environment_url}"))
     return lines if len(lines) > 1 else []
 
 
@@ -66,7 +65,7 @@ def _annotations(view: RunView, style: Style) -> list[str]:
     for job, one in found[:ANNOTATIONS_SHOWN_MAX]:
         place = f"{one.file}:{one.line}: " if one.file else ""
         title = f"{one.title}: " if one.title else ""
-        text = safe_for_terminal(f"{job.name}: {place}{title}{one.message}")
+        text = label(f"{job.name}: {place}{title}{one.message}")
         lines.append(f"{style(one.level, one.level)}: {text}")
     if len(found) > ANNOTATIONS_SHOWN_MAX:
         lines.append(f"… and {len(found) - ANNOTATIONS_SHOWN_MAX} more annotations")
@@ -76,7 +75,7 @@ def _annotations(view: RunView, style: Style) -> list[str]:
 def reports(view: RunView) -> list[str]:
     """A line for each report that the run's jobs left."""
     return [
-        safe_for_terminal(f"{job.name}: {report.title or report.path}: {report_figures(report)}")
+        label(f"{job.name}: {report.title or report.path}: {report_figures(report)}")
         for job in view.jobs
         for report in job.reports
     ]

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 from akashic.cli.present.style import Style, duration
 from akashic.engine.runstate import RunState
 from akashic.engine.view import JobView, RunView
 from akashic.runner.terminal import safe_for_terminal
 
 LOG_TAIL_LINES = 30
+
+_SGR = re.compile(r"\x1b\[[0-9;:]*m")
+_IN_A_LABEL = str.maketrans({"\x1b": "␛", "\n": "␊", "\t": " "})
+
+
+def label(text: str) -> str:
+    """A name or short reason for one line of a terminal: neither colours nor line ends, which would let a
+    job's name pass for our own words."""
+    return safe_for_terminal(text).translate(_IN_A_LABEL)
+
+
+def shown_log(text: str, *, color: bool) -> str:
+    """Log text for the reader: with its colours, which end with each line, or without any."""
+    text = safe_for_terminal(text)
+    if "\x1b" not in text:
+        return text
+    if not color:
+        return _SGR.sub("", text)
+    return "\n".join(f"{line}\x1b[0m" if "\x1b" in line else line for line in text.split("\n"))
 
 
 def headline(state: RunState) -> str:
@@ -18,7 +39,7 @@ def headline(state: RunState) -> str:
     ref = str(created.github.get("ref_name", ""))
     commit = created.commit[:7] + (" + uncommitted changes" if created.dirty else "")
     where = f" to {ref}" if created.event_name == "push" and ref else f" on {ref}" if ref else ""
-    return safe_for_terminal(f"run {created.sequence} · {title} · {created.event_name}{where} · {commit}")
+    return label(f"run {created.sequence} · {title} · {created.event_name}{where} · {commit}")
 
 
 def job_note(job: JobView) -> str:
@@ -50,16 +71,16 @@ _LOG_MARKS = {
 }
 
 
-def log_text(text: str) -> str | None:
+def log_text(text: str, *, color: bool = False) -> str | None:
     """A log line as people read it: the runner's marks as words, None for a mark that only ends a group."""
     if not text.startswith("##["):
-        return safe_for_terminal(text)
+        return shown_log(text, color=color)
     if text.startswith("##[endgroup]"):
         return None
     for mark, word in _LOG_MARKS.items():
         if text.startswith(mark):
-            return word + safe_for_terminal(text[len(mark) :])
-    return safe_for_terminal(text)
+            return word + shown_log(text[len(mark) :], color=color)
+    return shown_log(text, color=color)
 
 
 def verdict(view: RunView, style: Style) -> str:
@@ -80,4 +101,4 @@ def verdict(view: RunView, style: Style) -> str:
     if skipped:
         counts += f", {skipped} skipped"
     reason = f": {view.reason}" if view.reason and conclusion != "success" else ""
-    return f"{style.mark(conclusion)} {style(conclusion, text)} ({counts}){safe_for_terminal(reason)}"
+    return f"{style.mark(conclusion)} {style(conclusion, text)} ({counts}){label(reason)}"
