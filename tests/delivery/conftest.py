@@ -42,8 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         status, body = 200, ways["version"]
         if self.path == "/api/health":
-            if ways.get("start") == "500" or (ways.get("sick_after") and time.time() - born > ways["sick_after"]):
-                status = 500
+            if ways.get("start") == "500" or (ways.get("sick_after") and time.time() - born >
+            ways["sick_after"]): status = 500
             time.sleep(ways.get("delay", 0))
             body = json.dumps({"ok": status == 200, "version": ways["version"]})
         elif self.path.startswith("/env/"):

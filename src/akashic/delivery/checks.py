@@ -58,7 +58,7 @@ def await_healthy(
         if cancellation.is_set():
             return msgspec.structs.replace(evidence, message="cancelled")
         if time.monotonic() >= deadline:
-            message = f"not healthy after {timeout_s:g} s: {evidence.message}"
+            message = f"not healthy after {timeout_s:.1f} s: {evidence.message}"
             return msgspec.structs.replace(evidence, message=message)
         cancellation.wait(min(health.interval_s, max(0.0, deadline - time.monotonic())))
 

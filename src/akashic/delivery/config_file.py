@@ -38,6 +38,8 @@ def parse_config(text: str | bytes, file: str = CONFIG_NAME) -> Config:
 def schema() -> dict[str, Any]:
     """The JSON schema of `akashic.yaml`, for editors."""
     generated = msgspec.json.schema(Config)
+    # A target without a type is a local one; msgspec would ask for the tag.
+    generated["$defs"]["LocalTarget"]["required"] = []
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "akashic.schema.json",
