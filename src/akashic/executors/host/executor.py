@@ -12,6 +12,7 @@ from hashlib import sha256
 from akashic.cancellation import Cancellation
 from akashic.executors.host import isolation, sweeping
 from akashic.executors.host.environment import base_env
+from akashic.executors.host.git_folders import git_folders
 from akashic.executors.host.marker import write_owner
 from akashic.executors.host.namespaces import NamespacePlace, View
 from akashic.executors.host.place import AgentPlace, Place
@@ -154,7 +155,14 @@ class HostExecutor:
             scratch=layout.scratch,
             real_home=real_home,
             writable=[os.path.realpath(path) for path in (*spec.shared_paths, self._tool_cache)],
-            readable=[os.path.realpath(spec.tree.root), sys.prefix, sys.base_prefix, self._trees, *programs],
+            readable=[
+                os.path.realpath(spec.tree.root),
+                *git_folders(spec.tree.root),
+                sys.prefix,
+                sys.base_prefix,
+                self._trees,
+                *programs,
+            ],
         )
 
     @staticmethod
