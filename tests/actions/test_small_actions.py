@@ -7,7 +7,7 @@ import pytest
 
 from akashic.actions.codecov import CODECOV
 from akashic.actions.comment import CREATE_OR_UPDATE
-from akashic.actions.docker_build import BUILD_PUSH, command
+from akashic.actions.docker_build import BUILD_PUSH, engine_command, own_command
 from akashic.actions.docker_login import LOGIN
 from akashic.actions.docker_setup import SETUP_BUILDX, SETUP_QEMU
 from akashic.actions.protocol import ActionFailed, resolve_inputs
@@ -68,24 +68,33 @@ def test_setup_actions_tell_the_platforms(job) -> None:
     assert json.loads(outputs["nodes"])[0]["name"] == "b0"
 
 
-def test_a_build_becomes_a_command_line(job) -> None:
+def _inputs(job, **given: str):  # type: ignore[no-untyped-def]
     ctx = job()
-    given = {
-        "context": "app", "file": "app/Dockerfile", "tags": "a:1\na:2",
-        "platforms": "linux/amd64,linux/arm64",
-        "build-args": "X=1, 2", "labels": "l=1", "push": "true",
-    }  # fmt: skip
-    ctx.inputs = resolve_inputs(BUILD_PUSH, given, lambda text: "").values
-    assert command(ctx, "/m.json") == [
-        "akashic", "image", "build", "--metadata-file", "/m.json", "--file", "app/Dockerfile", "--tag", "a:1",
-        "--tag", "a:2", "--platform", "linux/amd64", "--platform", "linux/arm64", "--build-arg", "X=1, 2",
-        "--label", "l=1", "--push", "app",
+    named = {name.replace("_", "-"): value for name, value in given.items()}
+    ctx.inputs = resolve_inputs(BUILD_PUSH, named, lambda text: "").values
+    return ctx
+
+
+def test_with_an_engine_a_build_goes_to_buildx_and_secrets_through_files(job) -> None:
+    ctx = _inputs(
+        job, context="app", tags="a:1\na:2", build_args="X=1, 2", push="true", secrets="token=hunter22"
+    )
+    argv = engine_command(ctx, "/m.json")
+    assert argv[:5] == ["docker", "buildx", "build", "--metadata-file", "/m.json"]
+    assert argv[5:7] == ["--build-arg", "X=1, 2"]
+    assert argv[-6:] == ["--tag", "a:1", "--tag", "a:2", "--push", "app"]
+    assert "hunter22" in ctx.masked
+    assert not any("hunter22" in word for word in argv)
+
+
+def test_without_an_engine_a_build_goes_to_akashic_or_says_what_needs_one(job) -> None:
+    ctx = _inputs(job, context=".", tags="a:1", platforms="linux/amd64,linux/arm64", cache_from="type=gha")
+    assert own_command(ctx, "/m.json") == [
+        "akashic", "image", "build", "--engine", "none", "--output", "/m.json", "--tag", "a:1",
+        "--platforms", "linux/amd64,linux/arm64",
     ]  # fmt: skip
-
-
-def test_what_only_buildkit_can_do_is_refused() -> None:
-    with pytest.raises(ActionFailed, match="'secrets'"):
-        resolve_inputs(BUILD_PUSH, {"secrets": "A=b"}, lambda text: "")
+    with pytest.raises(ActionFailed, match="need one: push, target"):
+        own_command(_inputs(job, push="true", target="x"), "/m.json")
 
 
 def test_without_a_token_a_comment_goes_to_the_summary(job) -> None:

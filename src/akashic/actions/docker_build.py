@@ -1,83 +1,132 @@
-"""`docker/build-push-action`: hands its inputs to `akashic image build`. Source: its README and metadata."""
+"""`docker/build-push-action`. Source: its README and metadata.
+
+With a container engine that answers, the inputs go to `docker buildx build` as the action does. Without one,
+`akashic image build` makes the image that `akashic.yaml` describes; an input that it cannot honour is
+an error.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 
+from akashic.actions.docker_setup import engine_answers
 from akashic.actions.inputs import boolean, declare, items, lines, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
+from akashic.actions.system import run
 
 METADATA_BYTES_MAX = 1 << 20
+# Inputs that become one option a value, and their options.
+_LINES = {
+    "add-hosts": "--add-host", "annotations": "--annotation", "attests": "--attest",
+    "build-args": "--build-arg",
+    "build-contexts": "--build-context", "cache-from": "--cache-from", "cache-to": "--cache-to",
+    "labels": "--label", "outputs": "--output", "secrets": "--secret", "ulimit": "--ulimit",
+}  # fmt: skip
+_LISTS = {
+    "allow": "--allow", "no-cache-filters": "--no-cache-filter", "platforms": "--platform", "ssh": "--ssh",
+    "tags": "--tag",
+}  # fmt: skip
+_SINGLE = {
+    "builder": "--builder", "call": "--call", "cgroup-parent": "--cgroup-parent", "file": "--file",
+    "network": "--network", "provenance": "--provenance", "sbom": "--sbom", "shm-size": "--shm-size",
+    "target": "--target",
+}  # fmt: skip
+_FLAGS = ("load", "no-cache", "pull", "push")
+_WITHOUT_ENGINE = frozenset(
+    {"builder", "cache-from", "cache-to", "context", "github-token", "load", "no-cache", "platforms",
+     "provenance", "pull", "sbom", "tags"}
+)  # fmt: skip
+"""Inputs that mean the same, or have nothing to do, when the image is made without an engine."""
 
 
-def command(ctx: ActionContext, metadata: str) -> list[str]:
-    """The command line; `metadata` is where it shall write what it built (JSON)."""
-    context = text(ctx, "context") or "."
-    if context.startswith(("http://", "https://", "git@", "ssh://")):
+def engine_command(ctx: ActionContext, metadata: str) -> list[str]:
+    """`docker buildx build` with the inputs; `metadata` is where it writes what it built."""
+    argv = ["docker", "buildx", "build", "--metadata-file", metadata]
+    for name, option in _SINGLE.items():
+        if text(ctx, name):
+            argv += [option, text(ctx, name)]
+    for names, read in ((_LINES, lines), (_LISTS, items)):
+        for name, option in names.items():
+            for value in read(ctx, name):
+                argv += [option, _secret(ctx, value) if name == "secrets" else value]
+    for value in items(ctx, "secret-files"):
+        identity, _, path = value.partition("=")
+        argv += ["--secret", f"id={identity},src={path}"]
+    for value in items(ctx, "secret-envs"):
+        identity, _, variable = value.partition("=")
+        argv += ["--secret", f"id={identity},env={variable}"]
+    argv += [f"--{flag}" for flag in _FLAGS if boolean(ctx, flag)]
+    return [*argv, text(ctx, "context") or "."]
+
+
+def _secret(ctx: ActionContext, value: str) -> str:
+    """A secret goes through a file that only the job can read, never through the command line."""
+    identity, _, secret = value.partition("=")
+    ctx.mask(secret)
+    path = f"{ctx.sandbox.temp}/_build/{os.urandom(8).hex()}"
+    ctx.sandbox.write(path, secret.encode())
+    run(ctx, ("chmod", "600", path))
+    return f"id={identity},src={path}"
+
+
+def own_command(ctx: ActionContext, metadata: str) -> list[str]:
+    """`akashic image build` with the inputs. Raises ActionFailed for an input that needs an engine."""
+    needed = []
+    for spec in BUILD_PUSH.inputs:
+        given = text(ctx, spec.name)
+        if given and given != spec.default and spec.name not in (*_WITHOUT_ENGINE, "labels"):
+            needed.append(spec.name)
+    if text(ctx, "context") not in ("", "."):
+        needed.append("context")
+    if needed:
         raise ActionFailed(
-            f"'context: {context}' is not on this machine", hint="Check it out, then name its folder."
+            f"no container engine answers, and these inputs need one: {', '.join(sorted(needed))}",
+            hint="Start Docker or Podman, or describe the image under `image:` in akashic.yaml.",
         )
-    argv = ["akashic", "image", "build", "--metadata-file", metadata]
-    if text(ctx, "file"):
-        argv += ["--file", text(ctx, "file")]
-    for option, name in (("--tag", "tags"), ("--platform", "platforms")):
-        for value in items(ctx, name):
-            argv += [option, value]
-    for option, name in (
-        ("--build-arg", "build-args"),
-        ("--label", "labels"),
-        ("--annotation", "annotations"),
-    ):
-        for value in lines(ctx, name):
-            argv += [option, value]
-    if text(ctx, "target"):
-        argv += ["--target", text(ctx, "target")]
-    for flag in ("no-cache", "pull", "push"):
-        if boolean(ctx, flag):
-            argv.append(f"--{flag}")
-    return [*argv, context]
+    if text(ctx, "labels"):
+        ctx.log("The labels of the image come from akashic.yaml: no container engine answers.")
+    argv = ["akashic", "image", "build", "--engine", "none", "--output", metadata]
+    for tag in items(ctx, "tags"):
+        argv += ["--tag", tag]
+    if items(ctx, "platforms"):
+        argv += ["--platforms", ",".join(items(ctx, "platforms"))]
+    return argv
 
 
 def _main(ctx: ActionContext) -> None:
-    boolean(ctx, "load")
-    for name in ("cache-from", "cache-to"):
-        if lines(ctx, name):
-            ctx.log(f"'{name}' is met by the image store of this machine.")
     metadata = f"{ctx.sandbox.temp}/build-{os.urandom(6).hex()}.json"
-    status, output = ctx.exec(command(ctx, metadata))
+    ctx.sandbox.write(metadata, b"")
+    with_engine = engine_answers(ctx)
+    argv = engine_command(ctx, metadata) if with_engine else own_command(ctx, metadata)
+    try:
+        status, output = ctx.exec(argv)
+    finally:
+        run(ctx, ("rm", "-rf", "--", f"{ctx.sandbox.temp}/_build"))
     if status.code:
         said = output.decode("utf-8", "replace").strip().splitlines()
-        raise ActionFailed(f"akashic image build failed: {said[-1] if said else f'exit code {status.code}'}")
-    content = ctx.sandbox.read(metadata, bytes_max=METADATA_BYTES_MAX)
-    if content is None:
-        raise ActionFailed("akashic image build wrote no metadata")
-    facts = json.loads(content)
-    digest = str(facts.get("containerimage.digest") or "")
+        raise ActionFailed(f"{argv[0]} build failed: {said[-1] if said else f'exit code {status.code}'}")
+    content = ctx.sandbox.read(metadata, bytes_max=METADATA_BYTES_MAX) or b""
+    try:
+        facts = json.loads(content or b"{}")
+    except ValueError as error:
+        raise ActionFailed(f"{argv[0]} build wrote no valid metadata: {error}") from error
+    digest = str(facts.get("containerimage.digest") or facts.get("digest") or "")
     ctx.output("digest", digest)
     ctx.output("imageid", str(facts.get("containerimage.config.digest") or digest))
     ctx.output("metadata", content.decode("utf-8", "replace"))
 
 
-_ENGINE = "images are built without a BuildKit daemon, and this asks for one"
-
 BUILD_PUSH = Builtin(
     name="docker/build-push-action",
     inputs=(
-        *declare("annotations", "attests", "build-args", "cache-from", "cache-to", "labels"),
-        *declare("platforms", "tags"),
-        *declare("builder", "context", "file", "target", "provenance", "sbom"),
+        *declare(*_LINES),
+        *declare(*_LISTS),
+        *declare(*_SINGLE),
+        *declare("context", "secret-envs", "secret-files"),
         *declare(load="false", no_cache="false", pull="false", push="false"),
         ActionInput(name="github-token", default="${{ github.token }}"),
-        *(
-            ActionInput(name=name, refused=_ENGINE)
-            for name in (
-                "add-hosts", "allow", "build-contexts", "call", "cgroup-parent", "network",
-                "no-cache-filters",
-                "outputs", "secret-envs", "secret-files", "secrets", "shm-size", "ssh", "ulimit",
-            )
-        ),
     ),
     outputs=("imageid", "digest", "metadata"),
     main=_main,
-)  # fmt: skip
+)

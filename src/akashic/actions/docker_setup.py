@@ -1,7 +1,10 @@
 """`docker/setup-qemu-action` and `docker/setup-buildx-action`. Source: their READMEs and metadata.
 
-Both only say what is there: images are built by `akashic image build`, which needs neither a builder instance
-nor emulators for images that run no command of another platform.
+Where a container engine answers,
+a Buildx builder is made for the job and removed with it. Emulators are never
+installed,
+because that changes the machine: the action says which are registered. Without an engine images are
+built by `akashic image build`, which needs neither.
 """
 
 from __future__ import annotations
@@ -10,9 +13,8 @@ import json
 import os
 from pathlib import Path
 
-from akashic.actions.inputs import boolean, declare, items, text
-from akashic.actions.protocol import ActionContext, ActionInput, Builtin
-from akashic.actions.system import run
+from akashic.actions.inputs import boolean, declare, items, lines, text
+from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 
 _EMULATORS = {
     "aarch64": "linux/arm64", "arm": "linux/arm/v7", "i386": "linux/386", "ppc64le": "linux/ppc64le",
@@ -46,17 +48,28 @@ def _qemu(ctx: ActionContext) -> None:
     ctx.log(f"Available platforms: {','.join(there)}")
 
 
+def engine_answers(ctx: ActionContext) -> bool:
+    """Whether a container engine with Buildx can be used in this job."""
+    for argv in (("docker", "version", "--format", "{{.Server.Version}}"), ("docker", "buildx", "version")):
+        status, _ = ctx.exec(argv, log=False)
+        if status.code:
+            return False
+    return True
+
+
 def _buildx(ctx: ActionContext) -> None:
-    boolean(ctx, "install")
-    boolean(ctx, "use", default=True)
     name = text(ctx, "name") or f"builder-{os.urandom(16).hex()}"
     there = items(ctx, "platforms") or platforms(ctx)
     driver = text(ctx, "driver") or "docker-container"
-    code, _ = run(ctx, ("docker", "buildx", "version"))
-    if code:
-        ctx.log(
-            "Docker Buildx is not installed: images are built by `akashic image build`, without an engine."
-        )
+    install, use = boolean(ctx, "install"), boolean(ctx, "use", default=True)
+    if engine_answers(ctx):
+        if driver != "docker":
+            _create(ctx, name, driver, use=use)
+        if install:
+            ctx.exec(("docker", "buildx", "install"))
+    else:
+        _refuse_engine_inputs(ctx)
+        ctx.log("No container engine answers: images are built by `akashic image build`.")
     node = {"name": f"{name}0", "endpoint": text(ctx, "endpoint"), "status": "running",
             "platforms": ",".join(there)}  # fmt: skip
     ctx.output("name", name)
@@ -68,7 +81,46 @@ def _buildx(ctx: ActionContext) -> None:
     ctx.output("flags", text(ctx, "buildkitd-flags"))
 
 
-_ENGINE = "the image is built without a BuildKit daemon, which this would configure"
+def _create(ctx: ActionContext, name: str, driver: str, *, use: bool) -> None:
+    argv = ["docker", "buildx", "create", "--name", name, "--driver", driver]
+    for option in lines(ctx, "driver-opts"):
+        argv += ["--driver-opt", option]
+    if text(ctx, "buildkitd-flags"):
+        argv += ["--buildkitd-flags", text(ctx, "buildkitd-flags")]
+    config = text(ctx, "buildkitd-config") or text(ctx, "config")
+    inline = ctx.inputs.get("buildkitd-config-inline") or ctx.inputs.get("config-inline")
+    if inline:
+        config = f"{ctx.sandbox.temp}/buildkitd-{os.urandom(6).hex()}.toml"
+        ctx.sandbox.write(config, inline.encode())
+    if config:
+        argv += ["--buildkitd-config", config]
+    if items(ctx, "platforms"):
+        argv += ["--platform", ",".join(items(ctx, "platforms"))]
+    argv += ["--use"] if use else []
+    argv += [text(ctx, "endpoint")] if text(ctx, "endpoint") else []
+    ctx.save_state("builder", name)
+    status, output = ctx.exec(argv)
+    if status.code:
+        said = output.decode("utf-8", "replace").strip().splitlines()
+        raise ActionFailed(f"docker buildx create failed: {said[-1] if said else status.code}")
+
+
+def _refuse_engine_inputs(ctx: ActionContext) -> None:
+    names = ("buildkitd-config", "buildkitd-config-inline", "config", "config-inline", "driver-opts")
+    given = [name for name in names if text(ctx, name)]
+    if given:
+        raise ActionFailed(
+            f"no container engine answers, and these inputs need one: {', '.join(given)}",
+            hint="Start Docker or Podman, or remove the inputs.",
+        )
+
+
+def _remove_builder(ctx: ActionContext) -> None:
+    name = ctx.state.get("builder", "")
+    if name and boolean(ctx, "cleanup", default=True):
+        keep = ("--keep-state",) if boolean(ctx, "keep-state") else ()
+        ctx.exec(("docker", "buildx", "rm", "--force", *keep, name))
+
 
 SETUP_QEMU = Builtin(
     name="docker/setup-qemu-action",
@@ -85,12 +137,12 @@ SETUP_BUILDX = Builtin(
         *declare("version", "driver-opts", "endpoint", "platforms", "name", "buildkitd-flags"),
         *declare(driver="docker-container", install="false", use="true", cache_binary="true", cleanup="true"),
         ActionInput(name="keep-state", default="false"),
-        ActionInput(name="append", refused=_ENGINE),
-        ActionInput(name="buildkitd-config", refused=_ENGINE),
-        ActionInput(name="buildkitd-config-inline", refused=_ENGINE),
-        ActionInput(name="config", refused=_ENGINE, deprecated="Use buildkitd-config instead"),
-        ActionInput(name="config-inline", refused=_ENGINE, deprecated="Use buildkitd-config-inline instead"),
+        ActionInput(name="append", refused="a builder of several nodes cannot be made here"),
+        *declare("buildkitd-config", "buildkitd-config-inline"),
+        ActionInput(name="config", deprecated="Use buildkitd-config instead"),
+        ActionInput(name="config-inline", deprecated="Use buildkitd-config-inline instead"),
     ),
     outputs=("name", "driver", "platforms", "nodes", "endpoint", "status", "flags"),
     main=_buildx,
+    post=_remove_builder,
 )
