@@ -8,8 +8,11 @@ TEXT = """
 environments:
   staging:
     target:
-      env: {DATABASE_URL: "${services.db.url}", REDIS_URL: "${services.cache.url}", DB:
-      "${services.db.database}"} services:
+      env:
+        DATABASE_URL: "${services.db.url}"
+        REDIS_URL: "${services.cache.url}"
+        DB: "${services.db.database}"
+      services:
         db: {image: "postgres:16", env: {POSTGRES_PASSWORD: secret, POSTGRES_DB: console}}
         cache: {image: "redis:7"}
       start_timeout_s: 10

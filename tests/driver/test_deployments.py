@@ -138,14 +138,14 @@ def test_a_driver_killed_anywhere_leaves_a_deployment_that_ends_promoted_or_roll
 
 
 def test_what_a_dead_job_asked_for_and_never_started_is_taken_back(parts):
-    world, driver = parts
+    _, driver = parts
     driver().append("prod", lambda state: request("d", run_id="7"))
     driver().recover("prod", Cancellation())
     assert driver().state("prod").deployments["d"].status is Status.CANCELLED
 
 
 def test_a_living_owner_is_left_alone(parts):
-    world, driver = parts
+    _, driver = parts
     one = driver()
     one.append("prod", lambda state: request("d"))
     with one.own("prod", "d") as owned:
@@ -155,7 +155,7 @@ def test_a_living_owner_is_left_alone(parts):
 
 
 def test_two_drivers_deploy_one_after_the_other(parts):
-    world, driver = parts
+    _, driver = parts
     driver().append("prod", lambda state: request("a", "r1"))
     driver().append("prod", lambda state: msgspec.structs.replace(request("b", "r2"), number=2))
     threads = [

@@ -139,7 +139,7 @@ def test_every_history_ends_with_one_holder_at_a_time_and_replays_to_the_same_st
 @given(data=st.data())
 def test_an_event_that_cannot_happen_changes_nothing(data):
     state = fold("prod", [(requested("d"), 1.0)])
-    kinds = [kind for kind in DONE.values()]
+    kinds = list(DONE.values())
     event = data.draw(st.sampled_from(kinds))(deployment=data.draw(st.sampled_from(["d", "unknown"])))
     assert apply(state, event, 2.0) == state
 

@@ -33,7 +33,10 @@ def encode(event: AnyDeploymentEvent) -> NewRecord:
 
 
 def decode(record: Record) -> AnyDeploymentEvent:
-    """The event of a record of an `environment/…` stream. Raises UnknownDeploymentEventError, JournalDamaged."""
+    """The event of a record of an `environment/…` stream.
+
+    Raises UnknownDeploymentEventError, JournalDamaged.
+    """
     kind = EVENT_TYPES.get(record.type)
     if kind is None:
         raise UnknownDeploymentEventError(

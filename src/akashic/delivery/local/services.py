@@ -22,18 +22,18 @@ def service_command(
     """The process that serves, its data folder made and filled. Raises AkashicError: unknown image, a server
     that is not installed, a data folder that cannot be made."""
     from akashic.executors.providers.registry import find_provider
+    from akashic.executors.providers.users import service_user
 
     provider = find_provider(image)
     data_dir.mkdir(parents=True, exist_ok=True)
-    socket_dir = Path("/tmp") / f"akashic-{port}"
     plan = ServicePlan(
         name=name,
         image=image,
         data_dir=str(data_dir),
         port=port,
-        socket_dir=str(socket_dir),
         env=env,
         durable=True,
+        user=service_user(provider.name),
     )
     cache_dir.mkdir(parents=True, exist_ok=True)
     provider.prepare(plan, cache_dir=str(cache_dir))

@@ -272,6 +272,7 @@ class Supervisor:
         root = self._unpack(request, progress)
         values |= self._values(environment, request)
         start = self._start(request, root, values)
+        self._own_data(environment, start.user)
         slot = Slot(
             deployment=request.deployment,
             release=request.digest,
@@ -360,7 +361,6 @@ class Supervisor:
     ) -> None:
         """Migrations: once, before the new instances start. Raises AkashicError with the end of its log."""
         start = self._start(msgspec.structs.replace(request, command=request.release_command), root, values)
-        self._own_data(environment, start.user)
         log = self._logs(environment.name) / f"{request.deployment}.release.log"
         env = {**start.env, MARK: f"{self.mark}/{environment.name}/{request.deployment}"}
         what = f"the release command {' '.join(request.release_command)!r}"
