@@ -54,6 +54,8 @@ class Request:
     executor: str = "host"
     changed: tuple[str, ...] | None = None
     """Paths that stand in for what git says has changed; None: ask git."""
+    ignore_paths: bool = False
+    """Whether path filters hold whatever has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +86,8 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
     from akashic.workflow.triggers import match
 
     repository = _with_branch(application.repository, request.branch)
-    tree = WorkflowTree(repository, from_commit=request.from_commit, environ=application.environ)
-    paths = select_paths(tree, request.workflows, application.root, cwd)
-    if not paths:
-        raise UsageError(
-            f"{application.root}: no workflow files",
-            hint="workflows are .yml or .yaml files in .github/workflows",
-        )
-    loaded, without_job = _with_jobs([load(tree, path, remote) for path in paths], request.filter.jobs)
+    everything = load_workflows(application, request, cwd=cwd, remote=remote)
+    loaded, without_job = _with_jobs(everything, request.filter.jobs)
     event_name = request.event_name or only_event(loaded, chosen=bool(request.workflows))
     actor = request.actor or application.user
     made = build_payload(event_name, repository, actor, request.inputs)
@@ -117,6 +113,20 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
         repository=repository,
         loaded=(*loaded, *without_job),
     )
+
+
+def load_workflows(
+    application: Application, request: Request, *, cwd: Path, remote: RemoteReader
+) -> list[LoadedWorkflow]:
+    """The workflow files that a request is about, whatever triggers them. Raises UsageError."""
+    tree = WorkflowTree(application.repository, from_commit=request.from_commit, environ=application.environ)
+    paths = select_paths(tree, request.workflows, application.root, cwd)
+    if not paths:
+        raise UsageError(
+            f"{application.root}: no workflow files",
+            hint="workflows are .yml or .yaml files in .github/workflows",
+        )
+    return [load(tree, path, remote) for path in paths]
 
 
 def create(application: Application, request: Request, selection: Selection, triggered: Triggered) -> str:
@@ -294,8 +304,8 @@ def _event(
     inputs = payload.get("inputs") if event_name == "workflow_dispatch" else None
     if inputs is not None and not isinstance(inputs, Mapping):
         raise UsageError("the event payload's `inputs` must be an object")
-    changed = request.changed
-    if changed is None and _has_path_filters(loaded):
+    changed = None if request.ignore_paths else request.changed
+    if changed is None and not request.ignore_paths and _has_path_filters(loaded):
         changed = changed_files(
             repository, against_default=event_name in ("pull_request", "pull_request_target")
         )

@@ -6,8 +6,6 @@ Source of names and short forms: act's usage page.
 from __future__ import annotations
 
 import argparse
-import getpass
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +17,7 @@ from akashic.cli.command import CommandContext
 from akashic.engine.events import JobFilter
 from akashic.errors import UsageError
 
-EVENT_BYTES_MAX = 32 * 1024 * 1024
+FILE_BYTES_MAX = 32 * 1024 * 1024
 """GitHub caps webhook payloads at 25 MB."""
 
 
@@ -129,31 +127,47 @@ def read_payload(path: str | None, context: CommandContext) -> dict[str, Any]:
     content = read_text(path, context)
     try:
         payload = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        try:
-            payload = json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as error:
-            place = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            raise UsageError(f"{path}{place}: the event is not valid JSON: {reason}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(_json_problem(path, content, str(error))) from None
     if not isinstance(payload, dict):
-        raise UsageError(f"{path}: the event must be a JSON object, not {type(payload).__name__}")
+        raise UsageError(f"{path}: the event must be a JSON object, not {_json_kind(payload)}")
     return payload
 
 
-def read_text(path: str, context: CommandContext) -> str:
-    """A file that the user named, `-` for standard input."""
-    if path == "-":
-        return sys.stdin.read(EVENT_BYTES_MAX)
-    file = context.cwd / path
+def _json_problem(path: str, content: str, reason: str) -> str:
+    """Where and why a text is no JSON."""
+    import json  # only on the way out
+
     try:
-        if file.stat().st_size > EVENT_BYTES_MAX:
-            raise UsageError(f"{path}: larger than {EVENT_BYTES_MAX} bytes")
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not valid UTF-8") from None
+        json.loads(content)
+    except json.JSONDecodeError as error:
+        return f"{path}:{error.lineno}:{error.colno}: the event is not valid JSON: {error.msg}"
+    except RecursionError:
+        reason = "nested too deeply"
+    return f"{path}: the event is not valid JSON: {reason}"
+
+
+def _json_kind(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def read_text(path: str, context: CommandContext) -> str:
+    """A UTF-8 file that the user named, `-` for standard input. Raises UsageError."""
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+        else:
+            with (context.cwd / path).open("rb") as file:
+                content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > FILE_BYTES_MAX:
+        raise UsageError(f"{path}: larger than {FILE_BYTES_MAX} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid UTF-8 at byte {error.start}") from None
 
 
 def pairs(
@@ -163,21 +177,37 @@ def pairs(
     environment, or from the terminal without echo."""
     found: dict[str, str] = {}
     if file:
-        for number, line in enumerate(read_text(file, context).splitlines(), 1):
-            text = line.strip()
-            if not text or text.startswith("#"):
-                continue
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise UsageError(f"{file}:{number}: expected NAME=VALUE")
-            found[name.strip().removeprefix("export ").strip()] = _unquoted(value.strip())
+        found = _file_pairs(file, option, context)
     for item in given:
         name, equals, value = item.partition("=")
         if not name or not (equals or ask):
-            raise UsageError(f"{option} {item}: expected NAME=VALUE")
-        if not equals:
-            value = _ask(name, option, context)
-        found[name] = value
+            # What was written may be a secret: it is not repeated.
+            shown = name if equals or not ask else item
+            raise UsageError(f"{option} {shown}: expected NAME=VALUE")
+        found[name] = value if equals else _ask(name, option, context)
+    return found
+
+
+def _file_pairs(file: str, option: str, context: CommandContext) -> dict[str, str]:
+    if option == "--input":
+        return _input_lines(file, context)
+    from akashic.secrets.dotenv import parse_dotenv  # only who keeps such files pays for it
+
+    return {name: secret.reveal() for name, secret in parse_dotenv(read_text(file, context), file).items()}
+
+
+def _input_lines(file: str, context: CommandContext) -> dict[str, str]:
+    """Inputs have names with dashes, which no variable has."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_text(file, context).splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise UsageError(f"{file}:{number}: expected NAME=VALUE")
+        quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+        found[name] = value[1:-1] if quoted else value
     return found
 
 
@@ -185,21 +215,17 @@ def _ask(name: str, option: str, context: CommandContext) -> str:
     if name in context.environ:
         return context.environ[name]
     if context.interactive:
+        import getpass  # who is asked for nothing does not pay for it
+
         return getpass.getpass(f"{name}: ")
     raise UsageError(f"{option} {name}: no value", hint=f"set ${name}, or write {option} {name}=VALUE")
-
-
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return value
 
 
 def _matrix(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for item in given:
         name, colon, value = item.partition(":")
-        if not colon:
+        if not colon or not name:
             raise UsageError(f"--matrix {item}: expected NAME:VALUE")
         found[name] = (*found.get(name, ()), value)
     return found

@@ -13,11 +13,10 @@ from akashic.app.history import is_driven, load_state
 from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
 from akashic.cli.present.style import Style
-from akashic.cli.present.texts import log_text
+from akashic.cli.present.texts import label, log_text
 from akashic.engine.runstate import InstanceState, RunState
 from akashic.errors import EXIT_OK, UsageError
 from akashic.journal.logs import LogLine
-from akashic.runner.terminal import safe_for_terminal
 
 HELP = "print a run's logs"
 LOOK_INTERVAL_S = 0.2
@@ -36,7 +35,13 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     run_id = find_run(application, args.run)
     state = load_state(application, run_id)
     if args.job and not _matching(state, args.job):
-        known = ", ".join(state.instances) or "none yet"
+        if args.job in state.jobs:
+            reason = state.jobs[args.job].reason or "it has not begun"
+            context.stderr.write(label(f"{args.job} has printed nothing: {reason}") + "\n")
+            return EXIT_OK
+        known = ", ".join(
+            [*state.instances, *(path for path in state.jobs if not state.jobs[path].instances)]
+        )
         raise UsageError(f"run {state.created.sequence} has no job {args.job}", hint=f"its jobs: {known}")
     printer = _Printer(context, timestamps=args.timestamps)
     if args.follow and not state.finished:
@@ -47,7 +52,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         if application.logs.exists(run_id, instance.key, attempt):
             printer.job(instance, attempt, application.logs.read(run_id, instance.key, attempt))
         elif args.job:
-            context.stderr.write(f"{instance.key} has printed nothing: it is {instance.status}\n")
+            attempts = f" in attempt {attempt}" if args.attempt else ""
+            context.stderr.write(f"{instance.key} has printed nothing{attempts}: it is {instance.status}\n")
     return EXIT_OK
 
 
@@ -68,7 +74,7 @@ def _follow(application: Application, run_id: str, job: str, printer: _Printer) 
             lines = application.logs.follow(run_id, *mark, until=over.is_set)
             threads[mark] = threading.Thread(target=printer.stream, args=(instance, lines), daemon=True)
             threads[mark].start()
-        if state.finished or not is_driven(application, run_id):
+        if state.finished or printer.gone.is_set() or not is_driven(application, run_id):
             over.set()
             for thread in threads.values():
                 thread.join()
@@ -82,6 +88,8 @@ class _Printer:
         self._timestamps = timestamps
         self._style = Style(context.color)
         self._lock = threading.Lock()
+        self.gone = threading.Event()
+        """Set when nobody reads any more."""
 
     def job(self, instance: InstanceState, attempt: int, lines: Iterator[LogLine]) -> None:
         """A whole job, with a heading for each step."""
@@ -89,19 +97,23 @@ class _Printer:
         current = 0
         if not self._context.json:
             again = f" (attempt {attempt})" if attempt > 1 else ""
-            self._write(self._style("bold", safe_for_terminal(f"{instance.name}{again}")))
+            self._write(self._style("bold", label(f"{instance.name}{again}")))
         for line in lines:
             if line.step != current and not self._context.json:
                 current = line.step
                 name = names.get(current, f"step {current}")
-                self._write(self._style("dim", safe_for_terminal(f"── {name}")))
+                self._write(self._style("dim", label(f"── {name}")))
             self._line(instance, line, lead="")
 
     def stream(self, instance: InstanceState, lines: Iterator[LogLine]) -> None:
-        """Lines of several jobs at once, each with its job's name."""
-        for line in lines:
-            with self._lock:
-                self._line(instance, line, lead=f"[{instance.key}] ")
+        """Lines of several jobs at once, each with its job's name; they are shown as they come."""
+        try:
+            for line in lines:
+                with self._lock:
+                    self._line(instance, line, lead=label(f"[{instance.key}] "))
+                    self._context.stdout.flush()
+        except BrokenPipeError:
+            self.gone.set()
 
     def _line(self, instance: InstanceState, line: LogLine, *, lead: str) -> None:
         if self._context.json:
@@ -111,11 +123,9 @@ class _Printer:
         when = ""
         if self._timestamps:
             when = datetime.fromtimestamp(line.at, UTC).strftime("%H:%M:%S.%f")[:-3] + " "
-        shown = log_text(line.text)
+        shown = log_text(line.text, color=self._context.color)
         if shown is not None:
             self._write(f"{lead}{when}{shown}")
 
     def _write(self, text: str) -> None:
         self._context.stdout.write(text + "\n")
-        if self._context.stdout.isatty():
-            self._context.stdout.flush()

@@ -18,7 +18,9 @@ HELP = "show what an event would run, and why not"
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_request(parser)
     parser.add_argument("--offline", action="store_true", help="ask no server for reusable workflows")
-    parser.add_argument("--format", choices=("text", "json", "mermaid"), default="text", help="how (text)")
+    parser.add_argument(
+        "--format", choices=("text", "json", "mermaid", "svg"), default="text", help="how (text)"
+    )
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
@@ -28,10 +30,16 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     request = request_of(args, context)
     selection = select(application, request, cwd=context.cwd, remote=remote)
     if args.format == "json" or context.json:
-        context.stdout.write(plan_json(selection, request) + "\n")
+        indent = None if context.json else 2
+        context.stdout.write(plan_json(selection, request, indent=indent) + "\n")
         return EXIT_OK
     if args.format == "mermaid":
         context.stdout.write(plan_mermaid(selection, request))
+        return EXIT_OK
+    if args.format == "svg":
+        from akashic.cli.present.svg import plan_svg
+
+        context.stdout.write(plan_svg(selection, request))
         return EXIT_OK
     if not selection.triggered:
         context.stdout.write(f"nothing would run on {selection.event_name}\n")

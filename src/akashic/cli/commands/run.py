@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
 from akashic.app.remote import remote_reader
-from akashic.app.runs import Selection, create, select
-from akashic.cli.breakpoints import terminal_breakpoint
+from akashic.app.runs import Request, Selection, create, load_workflows, select
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct import Conductor
-from akashic.cli.present.graph import plan_lines
 from akashic.cli.run_options import configure_drive, configure_request, overrides_of, pairs, request_of
 from akashic.errors import EXIT_OK, UsageError
 
@@ -20,28 +19,58 @@ HELP = "run the workflows that an event triggers"
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_request(parser)
     configure_drive(parser)
-    parser.add_argument("-n", "--dry-run", action="store_true", help="show what would run, and run nothing")
+    parser.add_argument("-n", "--dry-run", "--dryrun", action="store_true", help="show what would run only")
     parser.add_argument("-l", "--list", action="store_true", help="list the workflows' jobs")
     parser.add_argument("-g", "--graph", action="store_true", help="show the jobs as a graph")
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="run again what a change of a file affects"
+    )
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
-    application = context.application()
-    overrides = overrides_of(args.local_repository, context)
     request = request_of(args, context)
+    overrides = overrides_of(args.local_repository, context)
+    application = context.application()
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
-    selection = select(application, request, cwd=context.cwd, remote=remote)
-    if args.list or args.graph or args.dry_run:
-        for line in plan_lines(selection, request, color=context.color):
-            context.stdout.write(line + "\n")
+    if args.list:
+        from akashic.cli.present.listing import list_jobs  # not on the way of a run
+
+        list_jobs(load_workflows(application, request, cwd=context.cwd, remote=remote), request, context)
         return EXIT_OK
-    if not selection.triggered:
-        _say_nothing_to_run(selection, context)
+    if args.graph or args.dry_run:
+        _show_plan(select(application, request, cwd=context.cwd, remote=remote), request, context)
         return EXIT_OK
     options = drive_options(args, context)
-    conductor = Conductor(application, context, show_logs=_show_logs(args, context))
-    runs = [create(application, request, selection, item) for item in selection.triggered]
-    return conductor.conduct(runs, options)
+
+    def one_round(application: Application, changed: tuple[str, ...] | None) -> int:
+        if changed is None:
+            selection = select(application, request, cwd=context.cwd, remote=remote)
+        else:
+            selection = affected(application, request, changed, cwd=context.cwd, remote=remote)
+        if not selection.triggered:
+            _say_nothing_to_run(selection, context)
+            return EXIT_OK
+        runs = [create(application, request, selection, item) for item in selection.triggered]
+        return Conductor(application, context, show_logs=_show_logs(args, context)).conduct(runs, options)
+
+    if args.watch:
+        from akashic.app.watching import affected  # only who watches pays for it
+        from akashic.cli.watch import watch
+
+        return watch(context, one_round)
+    return one_round(application, None)
+
+
+def _show_plan(selection: Selection, request: Request, context: CommandContext) -> None:
+    from akashic.cli.present.graph import plan_json, plan_lines
+
+    if context.json:
+        context.stdout.write(plan_json(selection, request, indent=None) + "\n")
+        return
+    if not selection.triggered:
+        context.stdout.write(f"nothing would run on {selection.event_name}\n")
+    for line in plan_lines(selection, request, color=context.color):
+        context.stdout.write(line + "\n")
 
 
 def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOptions:
@@ -49,6 +78,15 @@ def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOpt
     stops = bool(args.break_on_failure or args.break_at)
     if stops and not context.interactive:
         raise UsageError("--break and --break-on-failure open a shell: they need a terminal")
+    if args.concurrent_jobs < 0:
+        raise UsageError(
+            f"--concurrent-jobs {args.concurrent_jobs}: expected 0 (as many as there are) or more"
+        )
+    stop = None
+    if stops:
+        from akashic.cli.breakpoints import terminal_breakpoint  # shells are rare
+
+        stop = terminal_breakpoint(context)
     return DriveOptions(
         sandbox=args.sandbox,
         secrets=pairs(args.secret, args.secret_file, "--secret", context, ask=True),
@@ -58,7 +96,7 @@ def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOpt
         offline=args.offline,
         jobs_max=args.concurrent_jobs,
         step_debug=args.step_debug,
-        breakpoint=terminal_breakpoint(context) if stops else None,
+        breakpoint=stop,
         break_on_failure=args.break_on_failure,
         break_at=frozenset(args.break_at),
     )

@@ -10,9 +10,9 @@ import msgspec
 from akashic.app.history import is_driven, newest_states
 from akashic.cli.command import CommandContext
 from akashic.cli.present.style import Style, duration, table
+from akashic.cli.present.texts import label
 from akashic.engine.view import RunView, view_of
 from akashic.errors import EXIT_OK
-from akashic.runner.terminal import safe_for_terminal
 
 HELP = "list runs"
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             status = "interrupted"
         when = datetime.fromtimestamp(view.created_at).strftime("%Y-%m-%d %H:%M")
         cells = [str(view.sequence), status, view.title, view.event_name, view.commit[:7], when]
-        rows.append([safe_for_terminal(cell) for cell in cells] + [duration(view.duration_s)])
+        rows.append([label(cell) for cell in cells] + [duration(view.duration_s)])
     header = ["RUN", "STATUS", "WORKFLOW", "EVENT", "COMMIT", "STARTED", "TOOK"]
     lines = table([header, *rows])
     context.stdout.write(style("dim", lines[0]) + "\n")

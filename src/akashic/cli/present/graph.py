@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from akashic.app.runs import Request, Selection, Triggered
 from akashic.cli.present.style import Style
-from akashic.runner.terminal import safe_for_terminal
+from akashic.cli.present.texts import label
 from akashic.workflow.model import Job, Workflow
 
 
@@ -30,7 +29,8 @@ def stages(workflow: Workflow, wanted: frozenset[str]) -> list[list[Job]]:
 
 def wanted_jobs(workflow: Workflow, asked: Iterable[str]) -> frozenset[str]:
     """The jobs that were asked for with all that they need; all when none was named."""
-    todo = [job for job in asked if job in workflow.jobs] or list(workflow.jobs)
+    asked = tuple(asked)
+    todo = [job for job in asked if job in workflow.jobs] if asked else list(workflow.jobs)
     wanted: set[str] = set()
     while todo:
         job = todo.pop()
@@ -47,25 +47,26 @@ def plan_lines(selection: Selection, request: Request, *, color: bool) -> list[s
     for item in selection.triggered:
         lines += [*_workflow(item, request, style), ""]
     for path, reason in selection.passed_over:
-        lines.append(style("dim", safe_for_terminal(f"– {path} does not run: {reason}")))
+        lines.append(style("dim", label(f"– {path} does not run: {reason}")))
     return lines
 
 
 def _workflow(item: Triggered, request: Request, style: Style) -> list[str]:
     workflow = item.loaded.workflow
-    lines = [style("bold", safe_for_terminal(f"{workflow.title}  ({workflow.path}, on {item.event_name})"))]
+    lines = [style("bold", label(f"{workflow.title}  ({workflow.path}, on {item.event_name})"))]
     wanted = wanted_jobs(workflow, request.filter.jobs)
     width = max((len(job_id) for job_id in wanted), default=0)
-    for number, jobs in enumerate(_stages(item, request), 1):
+    for number, jobs in enumerate(plan_stages(item, request), 1):
         for position, job in enumerate(jobs):
             lead = f"{number:>3}  " if position == 0 else "     "
-            lines.append(safe_for_terminal(f"{lead}{job.id.ljust(width)}  {_facts(job)}".rstrip()))
+            lines.append(label(f"{lead}{job.id.ljust(width)}  {job_facts(job)}".rstrip()))
     return lines
 
 
-def _facts(job: Job) -> str:
+def job_facts(job: Job, *, needs: bool = True) -> str:
+    """What is worth knowing of a job before it runs; without what it `needs` where a drawing shows it."""
     facts = []
-    if job.needs:
+    if needs and job.needs:
         facts.append("after " + ", ".join(job.needs))
     if job.uses:
         facts.append(f"calls {job.uses}")
@@ -78,14 +79,16 @@ def _facts(job: Job) -> str:
     return "; ".join(facts)
 
 
-def plan_json(selection: Selection, request: Request) -> str:
-    """The plan as one JSON object."""
+def plan_json(selection: Selection, request: Request, *, indent: int | None = 2) -> str:
+    """The plan as one JSON object, on one line without `indent`."""
+    import json  # who plans for people does not pay for it
+
     runs = [
         {
             "workflow": item.loaded.workflow.path,
             "name": item.loaded.workflow.title,
             "event": item.event_name,
-            "stages": [[job.id for job in jobs] for jobs in _stages(item, request)],
+            "stages": [[job.id for job in jobs] for jobs in plan_stages(item, request)],
             "jobs": [
                 {
                     "id": job.id,
@@ -95,24 +98,27 @@ def plan_json(selection: Selection, request: Request) -> str:
                     "matrix": job.strategy is not None and job.strategy.matrix is not None,
                     "environment": job.environment.name.value if job.environment is not None else None,
                 }
-                for jobs in _stages(item, request)
+                for jobs in plan_stages(item, request)
                 for job in jobs
             ],
         }
         for item in selection.triggered
     ]
     passed_over = [{"workflow": path, "reason": reason} for path, reason in selection.passed_over]
-    return json.dumps({"event": selection.event_name, "runs": runs, "not_run": passed_over}, indent=2)
+    return json.dumps({"event": selection.event_name, "runs": runs, "not_run": passed_over}, indent=indent)
+
+
+_MERMAID = str.maketrans({'"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;", "&": "#amp;"})
 
 
 def plan_mermaid(selection: Selection, request: Request) -> str:
     """The plan as a Mermaid flowchart."""
     lines = ["flowchart LR"]
     for number, item in enumerate(selection.triggered):
-        # Quotes would end a Mermaid label.
-        title = item.loaded.workflow.title.replace('"', "'")
+        # Quotes would end a Mermaid label, and it reads HTML.
+        title = label(item.loaded.workflow.title).translate(_MERMAID)
         lines.append(f'  subgraph w{number}["{title}"]')
-        for jobs in _stages(item, request):
+        for jobs in plan_stages(item, request):
             for job in jobs:
                 lines.append(f'    w{number}_{job.id}["{job.id}"]')
                 lines += [f"    w{number}_{need} --> w{number}_{job.id}" for need in job.needs]
@@ -120,6 +126,7 @@ def plan_mermaid(selection: Selection, request: Request) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _stages(item: Triggered, request: Request) -> list[list[Job]]:
+def plan_stages(item: Triggered, request: Request) -> list[list[Job]]:
+    """The jobs of a run that were asked for, in stages."""
     workflow = item.loaded.workflow
     return stages(workflow, wanted_jobs(workflow, request.filter.jobs))

@@ -1,0 +1,45 @@
+"""`akashic run --watch`: run, then run again whatever a change of a file affects, until Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from akashic.app.application import Application
+from akashic.app.runs import Selection
+from akashic.app.watching import Watcher
+from akashic.cli.command import CommandContext
+from akashic.cli.present.texts import label
+from akashic.errors import EXIT_INTERRUPTED, AkashicError
+
+PATHS_SHOWN_MAX = 5
+
+Round = Callable[[Application, tuple[str, ...] | None], int]
+"""Runs what the changed paths affect, or everything for None; the exit code."""
+
+
+def watch(context: CommandContext, run_round: Round) -> int:
+    """Rounds until one is interrupted. A round that cannot begin (a file is broken in the middle of an edit)
+    is told and waited out."""
+    application = context.application()
+    watcher = Watcher(application)
+    changed: tuple[str, ...] | None = None
+    while True:
+        try:
+            if run_round(application, changed) == EXIT_INTERRUPTED:
+                return EXIT_INTERRUPTED
+        except AkashicError as error:
+            context.stderr.write(f"error: {error.message}\n")
+        context.stderr.write("watching for changes; Ctrl-C ends\n")
+        context.stderr.flush()
+        changed = watcher.wait()
+        shown = ", ".join(label(path) for path in changed[:PATHS_SHOWN_MAX])
+        more = f" and {len(changed) - PATHS_SHOWN_MAX} more" if len(changed) > PATHS_SHOWN_MAX else ""
+        context.stderr.write(f"\nchanged: {shown}{more}\n")
+        # The commit, the branch and akashic.yaml may be others now.
+        application.journal.close()
+        application = context.application()
+
+
+def say_unaffected(context: CommandContext, selection: Selection) -> None:
+    """That a change concerns no workflow of the event."""
+    context.stderr.write(f"no workflow that runs on {selection.event_name} is affected\n")
