@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 
 from akashic.errors import AkashicError, UsageError
+from akashic.images.markers import applying
 from akashic.images.spec import DEPENDENCIES_FOLDER, Compression
 from akashic.images.tar import Entry, Layer, write_layer
 
@@ -89,7 +90,7 @@ def parse_lock(text: str, file: str) -> list[LockedRequirement]:
     to one version with at least one SHA-256, and for links, paths and includes."""
     found: list[LockedRequirement] = []
     for number, line in _logical_lines(text):
-        if line.startswith(_LOCK_OPTIONS) or line in ("--no-index", "--prefer-binary"):
+        if _is_option(line):
             continue
         where = f"{file}:{number}"
         match = re.match(
@@ -107,6 +108,11 @@ def parse_lock(text: str, file: str) -> list[LockedRequirement]:
             LockedRequirement(name=name, version=match[2], sha256=hashes, marker=(match[3] or "").strip())
         )
     return found
+
+
+def _is_option(line: str) -> bool:
+    """Where packages may come from; the hashes say what they must be."""
+    return line.startswith(_LOCK_OPTIONS) or line in ("--no-index", "--prefer-binary")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -132,14 +138,15 @@ def dependency_layer(
     Raises UsageError for a lock that is none, PlatformUnavailable when a wheel for the platform cannot be
     had, AkashicError when there is no installer.
     """
-    requirements = parse_lock(lock_text, file)
     if platform not in _PIP_ARCHITECTURES:
         known = ", ".join(_PIP_ARCHITECTURES)
         raise UsageError(f"platform {platform!r} is not known", hint=f"expected one of: {known}")
+    requirements = applying(parse_lock(lock_text, file), platform=platform, python=python, file=file)
     key = _key(requirements, platform, python, compression)
     found = _from_cache(cache / key)
     if found is None:
-        found = _build(lock_text, requirements, platform, python, compression, cache / key)
+        options = [line for _, line in _logical_lines(lock_text) if _is_option(line)]
+        found = _build(requirements, options, platform, python, compression, cache / key)
     return found
 
 
@@ -167,8 +174,8 @@ def _from_cache(folder: Path) -> DependencyLayer | None:
 
 
 def _build(
-    lock_text: str,
     requirements: list[LockedRequirement],
+    options: Sequence[str],
     platform: str,
     python: str,
     compression: Compression,
@@ -179,7 +186,7 @@ def _build(
     target.mkdir(parents=True)
     try:
         lock = work / "requirements.txt"
-        lock.write_text(lock_text, encoding="utf-8")
+        lock.write_text(_lock_text(requirements, options), encoding="utf-8")
         installer = _install(lock, target, platform, python)
         packages = tuple(read_packages(target, requirements))
         missing = _missing(requirements, packages)
@@ -212,7 +219,16 @@ def _build(
 
 def _missing(requirements: list[LockedRequirement], packages: Sequence[Package]) -> list[str]:
     installed = {package.name for package in packages}
-    return [item.name for item in requirements if not item.marker and item.name not in installed]
+    return [item.name for item in requirements if item.name not in installed]
+
+
+def _lock_text(requirements: Sequence[LockedRequirement], options: Sequence[str]) -> str:
+    """What the installer is given: no markers, for they are decided."""
+    lines = [
+        f"{item.name}=={item.version} {' '.join(f'--hash=sha256:{digest}' for digest in item.sha256)}"
+        for item in requirements
+    ]
+    return "\n".join([*options, *lines]) + "\n"
 
 
 # Installing
