@@ -74,6 +74,9 @@ class Daemon:
                 request = msgspec.json.decode(lines.readline(wire.LINE_BYTES_MAX), type=dict[str, Any])
                 result = self._do(request, lambda text: say({"progress": text}))
                 say({"result": msgspec.to_builtins(result)})
+                if request.get("op") == "down":
+                    # Only now: the process ends at once, and the answer must be out.
+                    self.ended.set()
             except AkashicError as error:
                 say({"error": error.message, "hint": error.hint})
             except msgspec.MsgspecError as error:
@@ -113,8 +116,6 @@ class Daemon:
                 return supervisor.stop_environment(name, progress)
             case {"op": "down"}:
                 supervisor.stop_all(progress)
-                # The answer goes out first.
-                threading.Timer(0.05, self.ended.set).start()
                 return None
         raise AkashicError(f"the supervisor does not know the request {request.get('op')!r}")
 

@@ -28,12 +28,14 @@ _PLACEHOLDER = re.compile(r"\$(?:\$|\{([^}]*)\})")
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to start. `user` is (uid, gid) when it is not ours."""
+    """A process to start. `user` is (uid, gid) when the starter must change to it, `owner` whom the release
+    runs as in the end; None: as us."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
     user: tuple[int, int] | None = None
+    owner: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -46,7 +48,7 @@ def start_of(image: ImageConfig, root: Path, *, command: tuple[str, ...], env: M
             hint="set image.entrypoint, or the target's command, in akashic.yaml",
         )
     user, notes = _user(image, root)
-    python = _python(image, user)
+    python = _python(image)
     cwd = root / image.workdir.lstrip("/")
     if not cwd.is_dir():
         raise AkashicError(f"the release has no folder {image.workdir} to start in")
@@ -69,7 +71,11 @@ def start_of(image: ImageConfig, root: Path, *, command: tuple[str, ...], env: M
         if found is None:
             raise AkashicError(f"the release cannot be started: there is no command {argv[0]!r}")
         mapped[0] = found
-    return Start(argv=tuple(mapped), env=environment, cwd=str(cwd), user=user, notes=notes)
+    owner = user
+    mapped, user, more = _as_user(mapped, user, python)
+    return Start(
+        argv=tuple(mapped), env=environment, cwd=str(cwd), user=user, owner=owner, notes=(*notes, *more)
+    )
 
 
 def fill(text: str, values: Mapping[str, str], *, where: str) -> str:
@@ -116,22 +122,37 @@ def _user(image: ImageConfig, root: Path) -> tuple[tuple[int, int] | None, tuple
     return (int(uid), int(gid) if gid.isdigit() else int(uid)), ()
 
 
-def _python(image: ImageConfig, user: tuple[int, int] | None) -> str:
-    """An interpreter that the release may use: not a virtual environment's, reachable for its user, new
-    enough. Raises AkashicError."""
+def _python(image: ImageConfig) -> str:
+    """The interpreter that stands for the release's: ours without its virtual environment, so that a release
+    runs on what its tests ran on; else a newer one of this machine. Raises AkashicError."""
     wanted = _RUNTIME.match(image.runtime)
     minimum = (int(wanted.group(1)), int(wanted.group(2))) if wanted else (3, 11)
     own = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
-    candidates = [own] if sys.version_info[:2] >= minimum else []
-    candidates += [Path(p) for p in _versioned_pythons(minimum)]
-    for candidate in candidates:
-        if candidate.is_file() and (user is None or others_may_enter(candidate.resolve().parent)):
-            return str(candidate)
+    candidates = [str(own)] if sys.version_info[:2] >= minimum and own.is_file() else []
+    for candidate in (*candidates, *_versioned_pythons(minimum)):
+        return candidate
     wanted_text = ".".join(map(str, minimum))
     raise AkashicError(
-        f"the release needs Python {wanted_text} or newer, and there is none that its user may run",
-        hint=f"install python{wanted_text} for all users",
+        f"the release needs Python {wanted_text} or newer, and there is none on this machine",
+        hint=f"install python{wanted_text}",
     )
+
+
+def _as_user(
+    argv: list[str], user: tuple[int, int] | None, python: str
+) -> tuple[list[str], tuple[int, int] | None, tuple[str, ...]]:
+    """The command line, who starts it, and notes: an interpreter below root's own folders is reached by a
+    user without rights through the one capability that lets it read, as local services do."""
+    if user is None or others_may_enter(Path(python).parent):
+        return argv, user, ()
+    setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
+    if setpriv is None:
+        return argv, None, (f"runs as root: {python} is below a folder that only root may enter",)
+    uid, gid = user
+    capabilities = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    prefix = [setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *capabilities, "--"]
+    note = f"may read all files of this machine: {python} is below a folder that only root may enter"
+    return [*prefix, *argv], None, (note,)
 
 
 def _versioned_pythons(minimum: tuple[int, int]) -> list[str]:

@@ -272,7 +272,7 @@ class Supervisor:
         root = self._unpack(request, progress)
         values |= self._values(environment, request)
         start = self._start(request, root, values)
-        self._own_data(environment, start.user)
+        self._own_data(environment, start.owner)
         slot = Slot(
             deployment=request.deployment,
             release=request.digest,
