@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,6 +150,8 @@ class World:
         if self.client.running():
             self.client.ask({"op": "down"})
         self.journal.close()
+        # As root the folders of an unprivileged release may lie outside of the state folder.
+        shutil.rmtree(self.client.paths.reachable, ignore_errors=True)
         deadline = time.monotonic() + 10
         while marked(str(self.state_dir.resolve()) + "/") and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -213,6 +213,7 @@ class Supervisor:
         for thread in self._draining:
             thread.join()
         self._kill_unknown(set())
+        self._collect_releases()
 
     # Watching.
 
