@@ -95,10 +95,22 @@ def _lane(item: Triggered, request: Request, number: int, top: float) -> tuple[l
         'orient="auto"><path class="tip" d="M0 0 8 4 0 8z"/></marker>',
     ]
     for box in boxes.values():
-        lines += [_edge(boxes[need], box, tip) for need in box.job.needs if need in boxes]
+        lines += [_edge(boxes[need], box, tip) for need in _direct_needs(box.job, boxes)]
     for box in boxes.values():
         lines += _box(box)
     return lines, width, height
+
+
+def _direct_needs(job: Job, boxes: dict[str, _Box]) -> list[str]:
+    """The needs that no other need already stands behind: the drawing shows no detour twice."""
+    behind: set[str] = set()
+    todo = [inner for need in job.needs if need in boxes for inner in boxes[need].job.needs]
+    while todo:
+        need = todo.pop()
+        if need not in behind and need in boxes:
+            behind.add(need)
+            todo.extend(boxes[need].job.needs)
+    return [need for need in job.needs if need in boxes and need not in behind]
 
 
 def _place(stages: list[list[Job]], top: float) -> dict[str, _Box]:
