@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RUNS_COUNTER = "counter/runs"
 ID_ATTEMPTS_MAX = 20
+NUMBER_DIGITS_MAX = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +212,9 @@ def find_run(application: Application, word: str) -> str:
         raise UsageError("there is no run yet", hint="akashic run starts one")
     if word in ids:
         return word
-    if word.lstrip("#").isdigit():
-        found = _by_sequence(application, ids, int(word.lstrip("#")))
+    number = word.removeprefix("#")
+    if number.isdecimal() and len(number) <= NUMBER_DIGITS_MAX:
+        found = _by_sequence(application, ids, int(number))
         if found:
             return found
     raise UsageError(f"there is no run {word}", hint="akashic runs lists them")
@@ -227,7 +229,7 @@ def _by_sequence(application: Application, ids: Sequence[str], wanted: int) -> s
         created = decode(application.journal.read(f"run/{ids[index]}")[0])
         return created.sequence if isinstance(created, RunCreated) else 0
 
-    if not ids:
+    if not ids or not 0 < wanted <= number_of(0) + len(ids):
         return ""
     expected = min(max(number_of(0) - wanted, 0), len(ids) - 1)
     for index in sorted(range(len(ids)), key=lambda index: abs(index - expected)):

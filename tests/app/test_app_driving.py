@@ -1,0 +1,100 @@
+"""What a run's jobs are handed, and how signals reach it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+from akashic.app.application import Application
+from akashic.app.driving import DriveOptions, cancel_on_signals, runner_parts
+from akashic.app.history import load_state
+from akashic.app.runs import Request, create, no_remote, select
+from akashic.cancellation import Cancellation
+from akashic.runner.parts import RunnerParts
+
+
+def parts_of(application: Application, options: DriveOptions) -> RunnerParts:
+    selection = select(application, Request(), cwd=application.root, remote=no_remote)
+    run_id = create(application, Request(), selection, selection.triggered[0])
+    return runner_parts(application, load_state(application, run_id).created, options)
+
+
+def test_given_secrets_come_over_those_of_the_file(application: Application) -> None:
+    kept = {"": {"TOKEN": "kept", "OTHER": "kept"}, "production": {"TOKEN": "of production"}}
+    application.secrets_of = lambda environment: dict(kept[environment])  # type: ignore[method-assign]
+    secrets = parts_of(application, DriveOptions(secrets={"token": "given"})).secrets
+    assert secrets("", "trusted") == {"TOKEN": "given", "OTHER": "kept"}
+    assert secrets("production", "trusted") == {"TOKEN": "given"}
+
+
+def test_a_fork_gets_no_secret_wherever_it_is_from(application: Application) -> None:
+    application.secrets_of = lambda environment: {"TOKEN": "kept"}  # type: ignore[method-assign]
+    secrets = parts_of(application, DriveOptions(secrets={"GIVEN": "x"})).secrets
+    assert secrets("", "fork") == secrets("production", "fork") == {}
+
+
+def test_a_run_is_about_its_own_commit(application: Application) -> None:
+    parts = parts_of(application, DriveOptions(env={"A": "b"}, sandbox="off", step_debug=True))
+    assert (parts.tree.commit, parts.tree.dirty) == (application.repository.commit, False)
+    assert (parts.extra_env, parts.sandbox_mode, parts.step_debug) == ({"A": "b"}, "off", True)
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(20)
+
+
+def test_a_signal_cancels_and_a_second_one_is_impatient() -> None:
+    cancellation = Cancellation()
+    said: list[str] = []
+    told = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    before = signal.getsignal(signal.SIGINT)
+    with cancel_on_signals(cancellation, say):
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(told)
+        assert (cancellation.source, cancellation.reason) == ("signal", "cancelled by SIGINT")
+        assert not cancellation.force
+        told.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(told)
+        assert cancellation.force
+        assert cancellation.reason == "cancelled by SIGINT"
+    assert signal.getsignal(signal.SIGINT) == before
+    assert "Ctrl-C again" in said[0] and "at once" in said[1]
+
+
+def test_a_terminal_that_is_gone_does_not_keep_a_signal_from_cancelling() -> None:
+    cancellation = Cancellation()
+
+    def say(text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    with cancel_on_signals(cancellation, say):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert cancellation.wait(20)
+
+
+def test_many_signals_at_once_do_not_lock_up() -> None:
+    cancellation = Cancellation()
+    with cancel_on_signals(cancellation, lambda text: None):
+        for number in (signal.SIGINT, signal.SIGTERM) * 50:
+            os.kill(os.getpid(), number)
+    assert cancellation.force
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    seen: list[object] = []
+
+    def other() -> None:
+        with cancel_on_signals(Cancellation(), lambda text: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
