@@ -1,0 +1,83 @@
+"""`akashic` as people start it: a process of its own in a checkout of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
+from checkout import Checkout
+
+SOURCES = Path(__file__).parents[2] / "src"
+TIMEOUT_S = 60
+
+
+class Cli(Checkout):
+    """A checkout, and `akashic` in it. `env` is the whole environment of the processes."""
+
+    def __init__(self, path: Path, home: Path) -> None:
+        super().__init__(path)
+        home.mkdir(exist_ok=True)
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(SOURCES),
+            "LANG": "C.UTF-8",
+        }
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        options = {"cwd": self.path, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+        process = subprocess.Popen(
+            (sys.executable, "-m", "akashic", *argv),
+            env=self.env | (env or {}),
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            **options,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(
+        self, *argv: str, given: str | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        if given is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self.start(*argv, **options)
+        stdout, stderr = process.communicate(given, timeout=TIMEOUT_S)
+        assert "Traceback" not in stderr, stderr
+        return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+    def json(self, *argv: str) -> list[dict[str, Any]]:
+        """What a command prints with --json, line by line."""
+        return [json.loads(line) for line in self("--json", *argv).stdout.splitlines()]
+
+    @property
+    def journal_bytes(self) -> bytes:
+        """Everything that is kept beside the checkout."""
+        files = (self.path / ".akashic").rglob("*")
+        return b"".join(file.read_bytes() for file in files if file.is_file() and not file.is_symlink())
+
+
+def steps(*scripts: str, job: str = "build", more: str = "", head: str = "on: push") -> str:
+    """A workflow of one job whose steps are scripts."""
+    lines = "".join(f"      - run: {json.dumps(script)}\n" for script in scripts)
+    return f"name: ci\n{head}\njobs:\n  {job}:\n    runs-on: ubuntu-latest\n{more}    steps:\n{lines}"
+
+
+def living(marker: str) -> list[int]:
+    """Processes whose command line holds a word."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                if marker.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
