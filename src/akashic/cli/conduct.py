@@ -131,3 +131,4 @@ class Conductor:
             for line in summary_lines(view, self._style):
                 out.write(line + "\n")
             out.write(verdict(view, self._style) + "\n")
+        out.flush()
