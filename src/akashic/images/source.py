@@ -87,6 +87,23 @@ def find_source(
     return Source(root=str(root), prefix=prefix, commit=commit, commit_time_s=commit_time_s, dirty=dirty)
 
 
+def recognise(found: Source, origin: Source) -> Source:
+    """`found` under the name of the commit `origin` when it has exactly its files.
+
+    A job's checkout of a folder below the top of a repository has a commit of its own; what is built from it
+    must bear the commit that was pushed, or two builds of one commit would differ.
+    """
+    if found.commit == origin.commit:
+        return found
+    if _git(Path(found.root), "rev-parse", f"{found.commit}:./") != _git(
+        Path(origin.root), "rev-parse", f"{origin.commit}:./"
+    ):
+        return found
+    if not found.dirty:
+        return origin
+    return msgspec.structs.replace(found, commit=origin.commit, commit_time_s=origin.commit_time_s)
+
+
 def read_files(
     source: Source, context: str, include: Sequence[str], exclude: Sequence[str]
 ) -> list[SourceFile]:

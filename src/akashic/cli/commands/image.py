@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
 def _source(args: argparse.Namespace, context: CommandContext, application: Application) -> Source:
     """The tree that is meant: inside of a step the job's checkout, else the repository."""
     from akashic.app.repository import find_root
-    from akashic.images.source import find_source
+    from akashic.images.source import find_source, recognise
 
     in_step = context.environ.get("AKASHIC") == "true"
     root = application.root
@@ -116,7 +116,11 @@ def _source(args: argparse.Namespace, context: CommandContext, application: Appl
             root = find_root(context.cwd)[0]
         except UsageError:
             root = application.root
-    return find_source(root, revision=args.revision or "HEAD", untracked=not in_step)
+    source = find_source(root, revision=args.revision or "HEAD", untracked=not in_step)
+    pushed = context.environ.get("GITHUB_SHA", "")
+    if not in_step or not pushed or args.revision:
+        return source
+    return recognise(source, find_source(application.root, revision=pushed, dirty=False))
 
 
 def _spec(args: argparse.Namespace, source: Source) -> ImageSpec:
