@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -21,12 +22,15 @@ import psycopg
 import pytest
 import redis
 
-from campaign_console import migrations, resources, seeding, server, settings
+from campaign_console import migrations, passwords, resources, seeding, server, settings
 
 PASSWORD = seeding.DEMONSTRATION_PASSWORD
 EDITOR = "avery@example.com"
 VIEWER = "sam@example.com"
-CACHE_PREFIX_DATABASES = 16
+CACHE_DATABASES = 16
+CACHE_CLAIM_S = 900
+# In the order of their references.
+TABLES = ("accounts", "campaigns", "assets", "activity")
 
 
 @pytest.fixture
@@ -41,18 +45,24 @@ def _url_or_skip(name: str) -> str:
     return url
 
 
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """An empty database of its own on the server of DATABASE_URL. A dead server fails the test."""
+@contextmanager
+def _database(purpose: str) -> Iterator[str]:
+    """A new, empty database on the server of DATABASE_URL. A dead server fails the test."""
     base = _url_or_skip("DATABASE_URL")
-    name = f"test_{secrets.token_hex(6)}"
+    name = f"{purpose}_{secrets.token_hex(6)}"
     with psycopg.connect(base, autocommit=True, connect_timeout=5) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    try:
-        yield urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
-    finally:
-        with psycopg.connect(base, autocommit=True, connect_timeout=5) as connection:
+        try:
+            yield urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
+        finally:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """An empty database of its own, for what changes the schema."""
+    with _database("empty") as url:
+        yield url
 
 
 @pytest.fixture
@@ -61,78 +71,118 @@ def migrated_url(database_url: str) -> str:
     return database_url
 
 
+@dataclass(slots=True)
+class _Seeded:
+    """A migrated and seeded database, and how it becomes what it was again."""
+
+    url: str
+    connection: psycopg.Connection[Any]
+    _changed: bool = False
+
+    def keep(self) -> None:
+        """Remember all rows as they are now."""
+        found = self.connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
+        ).fetchall()
+        assert {row[0] for row in found} == set(TABLES), "a migration added a table: name it in TABLES"
+        self._run(
+            "CREATE SCHEMA kept", *(f"CREATE UNLOGGED TABLE kept.{t} AS TABLE public.{t}" for t in TABLES)
+        )
+
+    def restore(self) -> None:
+        """The rows that were kept, and numbers that go on where they did. Faster than a new database."""
+        if self._changed:
+            self._run(
+                f"TRUNCATE {', '.join(TABLES)}",
+                *(f"INSERT INTO {t} OVERRIDING SYSTEM VALUE TABLE kept.{t}" for t in TABLES),
+                *(
+                    f"SELECT setval(pg_get_serial_sequence('{t}', 'id'), coalesce(max(id), 1), count(*) > 0)"
+                    f" FROM {t}"
+                    for t in TABLES
+                ),
+            )
+        self._changed = True
+
+    def _run(self, *statements: str) -> None:
+        self.connection.execute("; ".join(statements).encode())
+
+
 @pytest.fixture(scope="session")
-def _seeded_template() -> Iterator[tuple[str, str]]:
-    """A migrated and seeded database that tests copy: hashing the passwords once is enough."""
-    base = _url_or_skip("DATABASE_URL")
-    name = f"template_{secrets.token_hex(6)}"
-    with psycopg.connect(base, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    url = urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
-    migrations.apply(url, resources.folder("migrations"))
-    seeding.seed(url, resources.folder("seed"), password=PASSWORD)
-    yield base, name
-    with psycopg.connect(base, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+def _seeded() -> Iterator[_Seeded]:
+    with _database("seeded") as url:
+        migrations.apply(url, resources.folder("migrations"))
+        # A hash carries its cost, so cheap ones are verified by the same code; tests/unit has the real cost.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(passwords, "_N", 2**4)
+            seeding.seed(url, resources.folder("seed"), password=PASSWORD)
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            seeded = _Seeded(url, connection)
+            seeded.keep()
+            yield seeded
 
 
 @pytest.fixture
-def seeded_url(_seeded_template: tuple[str, str]) -> Iterator[str]:
-    """A migrated and seeded database of its own."""
-    base, template = _seeded_template
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(base, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        try:
-            yield urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
-        finally:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+def seeded_url(_seeded: _Seeded) -> str:
+    """A migrated and seeded database, as if no test had touched it."""
+    _seeded.restore()
+    return _seeded.url
 
 
-@pytest.fixture
-def cache_url() -> Iterator[str]:
-    """A Redis database of its own (1–15), emptied before and after; another run's is never taken."""
+@pytest.fixture(scope="session")
+def _cache() -> Iterator[redis.Redis]:
+    """A Redis database of our own (1–15); another run's is never taken."""
     base = _url_or_skip("REDIS_URL")
-    owner = secrets.token_hex(8)
-    home = redis.Redis.from_url(base, protocol=2)
-    try:
-        number = _claim(home, owner)
-        url = urlunsplit(urlsplit(base)._replace(path=f"/{number}"))
-        client = redis.Redis.from_url(url, protocol=2)
-        client.flushdb()
+    with redis.Redis.from_url(base, protocol=2) as home:
+        number = _claim(home)
         try:
-            yield url
+            with redis.Redis.from_url(
+                urlunsplit(urlsplit(base)._replace(path=f"/{number}")), protocol=2
+            ) as client:
+                yield client
+                client.flushdb()
         finally:
-            client.flushdb()
-            client.close()
             home.delete(f"test-claim:{number}")
-    finally:
-        home.close()
 
 
-def _claim(home: redis.Redis, owner: str) -> int:
+def _claim(home: redis.Redis) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        for number in range(1, CACHE_PREFIX_DATABASES):
-            if home.set(f"test-claim:{number}", owner, nx=True, ex=300):
+        for number in range(1, CACHE_DATABASES):
+            if home.set(f"test-claim:{number}", "taken", nx=True, ex=CACHE_CLAIM_S):
                 return number
         time.sleep(0.1)
     pytest.fail("all fifteen Redis databases are in use by other tests")
 
 
+def _url_of(cache: redis.Redis) -> str:
+    number = cache.connection_pool.connection_kwargs["db"]
+    return urlunsplit(urlsplit(_url_or_skip("REDIS_URL"))._replace(path=f"/{number}"))
+
+
 @pytest.fixture
-def environ(seeded_url: str, cache_url: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of a whole service against real backing services."""
+def cache_url(_cache: redis.Redis) -> str:
+    """An empty Redis database."""
+    _cache.flushdb()
+    return _url_of(_cache)
+
+
+def _environ(database_url: str, cache_url: str, folder: Path) -> dict[str, str]:
     return {
-        "DATABASE_URL": seeded_url,
+        "DATABASE_URL": database_url,
         "REDIS_URL": cache_url,
         "SESSION_SECRET": secrets.token_hex(32),
-        "STORAGE_URL": f"file://{tmp_path}/assets",
+        "STORAGE_URL": f"file://{folder}/assets",
         "APP_ENVIRONMENT": "test",
         "APP_VERSION": "9.9.9",
         "APP_COMMIT": "0123abc",
         "PORT": str(free_port()),
     }
+
+
+@pytest.fixture
+def environ(seeded_url: str, cache_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a whole service against real backing services."""
+    return _environ(seeded_url, cache_url, tmp_path)
 
 
 def free_port() -> int:
@@ -238,10 +288,21 @@ class Service:
         assert not self._thread.is_alive(), "the service did not stop"
 
 
-@pytest.fixture
-def service(environ: dict[str, str]) -> Iterator[Service]:
-    with Service(environ) as running:
+@pytest.fixture(scope="session")
+def _running(
+    _seeded: _Seeded, _cache: redis.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with Service(_environ(_seeded.url, _url_of(_cache), tmp_path_factory.mktemp("service"))) as running:
         yield running
+
+
+@pytest.fixture
+def service(_running: Service, seeded_url: str, cache_url: str) -> Service:
+    """The whole service, its database and its cache as if it had just started.
+
+    What it counts in memory goes on from test to test: a test of that starts a Service of its own.
+    """
+    return _running
 
 
 @pytest.fixture

@@ -250,11 +250,14 @@ def test_every_answer_carries_the_security_headers(client: Client) -> None:
         assert "server" not in headers
 
 
-def test_metrics_count_by_route_and_not_by_address(editor: Client) -> None:
-    for number in range(1, 4):
-        editor.get(f"/campaigns/{number}")
-    editor.get("/random-1")
-    text = editor.get("/metrics").text
+def test_metrics_count_by_route_and_not_by_address(environ: dict[str, str]) -> None:
+    with Service(environ) as service:
+        editor = Client(service.base_url)
+        assert editor.sign_in().status == 201
+        for number in range(1, 4):
+            editor.get(f"/campaigns/{number}")
+        editor.get("/random-1")
+        text = editor.get("/metrics").text
     assert 'route="/campaigns/{id:int}",status="200"} 3' in text
     assert "random" not in text
     assert 'campaign_console_dependency_up{name="database"} 1' in text

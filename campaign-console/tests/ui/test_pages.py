@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import launched
-from conftest import EDITOR, PASSWORD, VIEWER, Service
+from conftest import EDITOR, PASSWORD, VIEWER, Client, Service
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
 
@@ -34,11 +34,14 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     assert complaints == []
 
 
-def sign_in(page: Page, email: str = EDITOR) -> None:
-    page.goto("/sign-in")
-    page.get_by_label("Mail address").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+def sign_in(page: Page, service: Service, email: str = EDITOR) -> None:
+    """Signed in already: with the cookies of a session. The form itself has its own tests."""
+    client = Client(service.base_url)
+    assert client.sign_in(email).status == 201
+    page.context.add_cookies(
+        [{"name": name, "value": value, "url": service.base_url} for name, value in client.cookies.items()]
+    )
+    page.goto("/campaigns")
     expect(page.get_by_role("heading", name="Campaigns")).to_be_visible()
 
 
@@ -49,13 +52,17 @@ def test_a_wrong_password_is_told_and_a_right_one_opens(page: Page) -> None:
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("do not belong together")
     expect(page.get_by_label("Mail address")).to_have_value(EDITOR)
-    sign_in(page)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Campaigns")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-def test_a_campaign_is_created_edited_scheduled_and_archived(page: Page, tmp_path: Path) -> None:
-    sign_in(page)
+def test_a_campaign_is_created_edited_scheduled_and_archived(
+    page: Page, service: Service, tmp_path: Path
+) -> None:
+    sign_in(page, service)
     page.get_by_role("link", name="New campaign").click()
     page.get_by_role("button", name="Create campaign").click()
     expect(page.get_by_text("Give the campaign a name.")).to_be_visible()
@@ -82,8 +89,8 @@ def test_a_campaign_is_created_edited_scheduled_and_archived(page: Page, tmp_pat
     expect(page.get_by_role("link", name="Edit")).to_have_count(0)
 
 
-def test_a_viewer_is_offered_nothing_to_change(page: Page) -> None:
-    sign_in(page, VIEWER)
+def test_a_viewer_is_offered_nothing_to_change(page: Page, service: Service) -> None:
+    sign_in(page, service, VIEWER)
     expect(page.get_by_role("link", name="New campaign")).to_have_count(0)
     page.get_by_role("link", name="Bring a friend").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Bring a friend")
@@ -92,10 +99,13 @@ def test_a_viewer_is_offered_nothing_to_change(page: Page) -> None:
 
 def test_the_keyboard_is_enough_to_sign_in_and_search(page: Page) -> None:
     page.goto("/sign-in")
+    expect(page.get_by_label("Mail address")).to_be_focused()
     page.keyboard.type(EDITOR)
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Campaigns")).to_be_visible()
     page.get_by_role("searchbox").focus()
     page.keyboard.type("spring")
     page.keyboard.press("Enter")
@@ -103,9 +113,9 @@ def test_the_keyboard_is_enough_to_sign_in_and_search(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_no_page_scrolls_sideways(page: Page, width: int) -> None:
-    sign_in(page)
+def test_no_page_scrolls_sideways(page: Page, service: Service, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
+    sign_in(page, service)
     for path in ("/campaigns", "/campaigns/1", "/campaigns/new"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
