@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, cancel_on_signals, drive
@@ -62,7 +63,9 @@ class Conductor:
         if errors:
             raise errors[0]
         if self._summary and not self._context.json:
-            self.print_summaries()
+            # A reader that has gone (`| head`) changes nothing about how the runs ended.
+            with suppress(BrokenPipeError):
+                self.print_summaries()
         if cancellation.is_set():
             return EXIT_INTERRUPTED
         good = all(state.conclusion in ("success", "skipped") for state in self.states)

@@ -55,13 +55,13 @@ COMMANDS: dict[str, Entry] = dict(
         _entry("image", DELIVER, "build, scan, test and clean up images"),
         _entry("secret", KEEP, "keep secrets in the repository, encrypted"),
         _entry("notify", KEEP, "test where notifications go"),
-        _entry("artifact", KEEP, "list, get and remove artifacts"),
-        _entry("cache", KEEP, "list and remove caches"),
-        _entry("lock", KEEP, "pin the actions that workflows use to commits"),
-        _entry("lint", CHECK, "check workflow files"),
+        _entry("artifact", KEEP, "list, fetch and remove the artifacts of runs"),
+        _entry("cache", KEEP, "list and remove the caches of jobs"),
+        _entry("lock", KEEP, "pin the actions that the workflows use, and what those use, to commits"),
+        _entry("lint", CHECK, "check workflow files: syntax, expressions, actions, script injection"),
         _entry("config", CHECK, "check and show akashic.yaml"),
-        _entry("expr", CHECK, "evaluate an expression"),
-        _entry("journal", CHECK, "verify and show the journal"),
+        _entry("expr", CHECK, "evaluate a GitHub expression with the contexts of a file"),
+        _entry("journal", CHECK, "check, show or export the journal"),
     )
 )
 
