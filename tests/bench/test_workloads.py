@@ -10,9 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench import process, report, workloads  # noqa: E402
-
 from akashic.workflow.parse import parse_workflow  # noqa: E402
+from bench import process, report, workloads  # noqa: E402
 
 
 @pytest.mark.parametrize("make", workloads.ALL)

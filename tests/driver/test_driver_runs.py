@@ -316,14 +316,14 @@ def test_observers_see_what_happens_live(tmp_path: Path) -> None:
         def step_started(self, key: str, number: int, name: str) -> None:
             seen.append((key, number, name))
 
-        def line(self, key: str, number: int, text: str) -> None:
-            seen.append((key, text))
+        def lines(self, key: str, number: int, block: str) -> None:
+            seen.append((key, block))
 
     journal = MemoryJournal()
     create(journal, SIMPLE)
     jobs = ScriptedJobs({"a": Script(steps=1)})
     driver(journal, jobs, tmp_path, observers=[Watching()]).drive("RUN", Cancellation())
-    assert seen == [("a", 1, "step 1"), ("a", "line of step 1")]
+    assert seen == [("a", 1, "step 1"), ("a", "line of step 1\n")]
 
 
 def test_two_drivers_never_drive_one_run(tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ def test_links_and_other_names_are_not_read(tmp_path: Path) -> None:
     assert read_report(tmp_path / "real.txt", "real.txt") is None
 
 
+@pytest.mark.parametrize("name", ["unit.xml", "e2e-smoke.XML", "TEST-com.example.xml", "output.xml"])
+def test_a_report_is_known_by_its_root_whatever_its_file_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(JUNIT)
+    report = read_report(tmp_path / name, name)
+    assert report is not None and (report.kind, report.passed) == ("junit", 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<project><coverage/></project>", b"<!-- <testsuite> --><project/>", b"<broken", b"", b"\xff\xfe<\0"],
+)
+def test_other_xml_of_no_particular_name_is_left_alone_in_silence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pom.xml").write_bytes(content)
+    assert read_report(tmp_path / "pom.xml", "pom.xml") is None
+
+
 def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
     outcome = house.run(
         f"""
@@ -92,6 +108,9 @@ def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
             cat > out/junit.xml <<'END'
             <testsuite name="unit s3cret-title"><testcase/><testcase><failure/></testcase></testsuite>
             END
+            cp out/junit.xml out/unit.xml
+            sed -i s/failure/skipped/ out/unit.xml
+            echo '<project>' > out/pom.xml
             cp out/junit.xml old/junit.xml && touch -d '2001-01-01' old/junit.xml
             echo '{json.dumps({"runs": []})}' > out/scan.sarif
             echo '<!DOCTYPE x [<!ENTITY a "b">]><testsuite/>' > out/test-bad.xml
@@ -101,9 +120,11 @@ def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
     assert [(r.kind, r.path) for r in outcome.result.reports] == [
         ("junit", "out/junit.xml"),
         ("sarif", "out/scan.sarif"),
+        ("junit", "out/unit.xml"),
     ]
     junit = outcome.result.reports[0]
     assert (junit.passed, junit.failed, junit.title) == (1, 1, "unit ***")
     kept = outcome.parts.blobs.read_bytes(junit.digest)
     assert b"testsuite" in kept and b"s3cret-title" not in kept
     assert "Report out/test-bad.xml: not read" in outcome.log
+    assert "pom.xml" not in outcome.log

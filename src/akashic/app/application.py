@@ -185,11 +185,15 @@ class Application:
             state_dir=self.state_dir,
             secrets=self.target_secrets,
             notify=self._notify,
+            notify_only=self._notify_only,
             progress=self._progress,
         )
 
     def _notify(self, message: Message) -> None:
         self.notifier.send(message)
+
+    def _notify_only(self, message: Message, receivers: tuple[str, ...]) -> None:
+        self.notifier.send(message, receivers=receivers)
 
     def _progress(self, environment: str, text: str) -> None:
         self.say(f"[{environment}] {text}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, cancel_on_signals, drive
 from akashic.cancellation import Cancellation
 from akashic.cli.command import CommandContext
 from akashic.cli.present.json_lines import JsonPresenter
-from akashic.cli.present.live import LivePresenter, Screen
 from akashic.cli.present.plain import PlainPresenter
 from akashic.cli.present.style import Style
 from akashic.cli.present.summary import failure_lines, summary_lines
@@ -22,6 +22,9 @@ from akashic.engine.events import RunCreated
 from akashic.engine.runstate import RunState
 from akashic.engine.view import view_of
 from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, AkashicError
+
+if TYPE_CHECKING:
+    from akashic.cli.present.live import LivePresenter, Screen
 
 WatchRun = Callable[[RunCreated], RunObserver]
 
@@ -53,7 +56,10 @@ class Conductor:
         cancellation = Cancellation()
         self._several = len(run_ids) > 1
         live = self._context.color and not self._show_logs
-        self.screen = Screen(self._context.stdout, self._style) if live else None
+        if live:
+            from akashic.cli.present.live import Screen  # only a terminal pays for it
+
+            self.screen = Screen(self._context.stdout, self._style)
         try:
             with cancel_on_signals(cancellation, self.say):
                 errors = self._drive_all(run_ids, options, cancellation)
@@ -111,6 +117,8 @@ class Conductor:
         if self._context.json:
             return JsonPresenter(self._context.stdout, created.run_id)
         if self.screen is not None:
+            from akashic.cli.present.live import LivePresenter
+
             return LivePresenter(self.screen)
         prefix = f"#{created.sequence} " if self._several else ""
         return PlainPresenter(self._context.stdout, show_logs=self._show_logs, prefix=prefix)

@@ -16,6 +16,7 @@ from akashic.cli.command import Command, CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, AkashicError, UsageError
 
 EXIT_BUG = 3
+HELP_COLUMNS = 100
 
 
 class Entry(NamedTuple):
@@ -69,8 +70,20 @@ COMMANDS: dict[str, Entry] = dict(
 class Parser(argparse.ArgumentParser):
     """argparse, with our way of saying what is wrong."""
 
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # argparse asks for one at each option, and would import shutil only to learn the terminal's width.
+        return self.formatter_class(prog=self.prog, width=_help_columns())
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"{self.prog} --help shows the usage")
+
+
+def _help_columns() -> int:
+    try:
+        columns = os.get_terminal_size(1).columns
+    except OSError:
+        columns = 0
+    return min(columns or HELP_COLUMNS, HELP_COLUMNS) - 2
 
 
 def overview() -> str:

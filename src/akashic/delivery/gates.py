@@ -53,21 +53,15 @@ class EnvironmentGates:
         refusal = refusal_of(name, environment, trust=request.trust, ref=ref_of(request.github))
         if refusal:
             return refusal
-        binding = request.binding or GateBinding(
-            run_id=request.run_id,
-            commit=str(request.github.get("sha", "")),
-            workflow_sha256="",
-            environment=name,
-        )
         release = self.releases.latest_for_run(request.run_id)
         approvals = environment.approvals
         return GateOpened(
             key=request.key,
             environment=name,
             binding=GateBinding(
-                run_id=binding.run_id,
-                commit=binding.commit,
-                workflow_sha256=binding.workflow_sha256,
+                run_id=request.run_id,
+                commit=str(request.github.get("sha", "")),
+                workflow_sha256=self.run_created(request.run_id).workflow_sha256,
                 environment=name,
                 artifact_digest=release.digest if release is not None else "",
             ),

@@ -22,7 +22,7 @@ class LiveHooks(Protocol):
 
     def step_started(self, key: str, number: int, name: str) -> None: ...
 
-    def line(self, key: str, number: int, text: str) -> None: ...
+    def lines(self, key: str, number: int, block: str) -> None: ...
 
 
 class Jobs:
@@ -102,7 +102,10 @@ class _Reporter:
         self._jobs._hooks.step_started(self._key, number, name)
 
     def line(self, number: int, text: str) -> None:
-        self._jobs._hooks.line(self._key, number, text)
+        self._jobs._hooks.lines(self._key, number, text + "\n")
+
+    def lines(self, number: int, block: str) -> None:
+        self._jobs._hooks.lines(self._key, number, block)
 
     def step_finished(self, report: StepReport) -> None:
         self._jobs.record(StepFinished(key=self._key, attempt=self._attempt, step=report))

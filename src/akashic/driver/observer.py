@@ -22,8 +22,9 @@ class RunObserver(Protocol):
 
     def step_started(self, key: str, number: int, name: str) -> None: ...
 
-    def line(self, key: str, number: int, text: str) -> None:
-        """One masked line of a step's log."""
+    def lines(self, key: str, number: int, block: str) -> None:
+        """Complete masked lines of a step's log, each with its line end: a million lines are not a million
+        calls."""
         ...
 
 
@@ -39,5 +40,5 @@ class SilentObserver:
     def step_started(self, key: str, number: int, name: str) -> None:
         return
 
-    def line(self, key: str, number: int, text: str) -> None:
+    def lines(self, key: str, number: int, block: str) -> None:
         return

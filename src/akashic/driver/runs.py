@@ -322,10 +322,10 @@ class _Live:
             except Exception as error:
                 self._drop(observer, error)
 
-    def line(self, key: str, number: int, text: str) -> None:
+    def lines(self, key: str, number: int, block: str) -> None:
         for observer in tuple(self._observers):
             try:
-                observer.line(key, number, text)
+                observer.lines(key, number, block)
             except Exception as error:
                 self._drop(observer, error)
 

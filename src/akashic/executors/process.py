@@ -1,4 +1,3 @@
-# ruff: noqa: PTH112
 """The only place that starts processes for jobs: one pipe for both outputs, a deadline, a graceful end.
 
 A process costs what `vfork` and `exec` cost: `subprocess.Popen` stays on that path as long as there is no

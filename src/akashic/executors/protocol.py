@@ -22,7 +22,7 @@ OutputSink = Callable[[bytes], None]
 
 
 class ExecutorError(AkashicError):
-    """The place where a job should run failed (not the job): cannot open, lost, out of disk, no permission."""
+    """The place of a job failed (not the job): it cannot be opened, is lost, has no disk or no permission."""
 
 
 class Unsupported(ExecutorError):
@@ -154,8 +154,8 @@ class Sandbox(Protocol):
     ) -> ExitStatus:
         """Run a command to its end. `env` is the whole environment. On cancellation or time-out the command's
         processes get SIGINT, SIGTERM after 7.5 s and SIGKILL after 2.5 s more (GitHub's runner), at once when
-        `cancellation.force`. A command that cannot be started ends with code 127 (not found) or 126 and a line
-        of output that says so."""
+        `cancellation.force`. A command that cannot be started ends with code 127 (not found) or 126 and a
+        line of output that says so."""
         ...
 
     def write(self, path: str, content: bytes, *, executable: bool = False) -> None:

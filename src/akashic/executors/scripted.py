@@ -4,7 +4,6 @@
 everything else ends with 0 and prints nothing. `opened`, `commands` and `closed` say what happened.
 """
 
-# ruff: noqa: PTH103, PTH118
 from __future__ import annotations
 
 import os

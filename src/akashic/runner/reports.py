@@ -1,6 +1,6 @@
 """Test results, coverage and findings that steps left in the workspace: recognised, summarised, kept.
 
-Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. Files are hostile: XML with a document type is
+Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. An XML file may have any name: its root tells. Files are hostile: XML with a document type is
 refused (it is how entities are defined and expanded), sizes, depths and numbers are capped.
 """
 
@@ -26,6 +26,12 @@ FINDINGS_MAX = 100_000
 _HEAD_BYTES = 4096
 _XML_NAME = re.compile(
     r"(?i)(junit|test|result|report|coverage|cobertura|surefire|pytest|xunit|nose|e2e).*\.xml$"
+)
+_OTHER_XML_NAME = re.compile(r"(?i)\.xml$")
+# Declaration, document type and comments may come before the root.
+_REPORT_ROOT = re.compile(
+    rb"\s*(?:<\?[^>]*>\s*|<!DOCTYPE[^>]*>\s*|<!--.*?-->\s*){0,20}<(?:[\w.-]+:)?(?:testsuites?|coverage)[\s/>]",
+    re.DOTALL,
 )
 _LCOV_NAME = re.compile(r"(?i)(^lcov.*|.*\.lcov|coverage.*)\.?(info|lcov|dat)$")
 _SARIF_NAME = re.compile(r"(?i)\.sarif(\.json)?$")
@@ -137,6 +143,8 @@ def _kind(name: str) -> str:
         return "sarif"
     if _XML_NAME.search(name):
         return "xml"
+    if _OTHER_XML_NAME.search(name):
+        return "other"
     return "lcov" if _LCOV_NAME.search(name) else ""
 
 
@@ -148,14 +156,17 @@ def read_report(path: Path, shown: str) -> TestReport | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+            content = file.read(_HEAD_BYTES)
+            if kind == "other" and not _REPORT_ROOT.match(content.removeprefix(b"\xef\xbb\xbf")):
+                return None
+            content += file.read(FILE_BYTES_MAX + 1 - len(content))
     except OSError as error:
         raise NoReportError(error.strerror or "cannot be read") from error
     if len(content) > FILE_BYTES_MAX:
         raise NoReportError(f"larger than {FILE_BYTES_MAX // (1024 * 1024)} MiB")
     if kind == "sarif":
         return read_sarif(content, shown)
-    return read_xml(content, shown) if kind == "xml" else read_lcov(content, shown)
+    return read_lcov(content, shown) if kind == "lcov" else read_xml(content, shown)
 
 
 def read_xml(content: bytes, shown: str) -> TestReport | None:

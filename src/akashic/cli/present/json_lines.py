@@ -35,8 +35,9 @@ class JsonPresenter:
     def step_started(self, key: str, number: int, name: str) -> None:
         self._write({"type": "StepStarted", "key": key, "number": number, "name": name})
 
-    def line(self, key: str, number: int, text: str) -> None:
-        self._write({"type": "LogLine", "key": key, "number": number, "text": text})
+    def lines(self, key: str, number: int, block: str) -> None:
+        for text in block.removesuffix("\n").split("\n"):
+            self._write({"type": "LogLine", "key": key, "number": number, "text": text})
 
     def close(self) -> None:
         return

@@ -127,9 +127,6 @@ class LivePresenter:
     def step_started(self, key: str, number: int, name: str) -> None:
         self._steps[key] = name
 
-    def line(self, key: str, number: int, text: str) -> None:
-        return
-
     def lines(self, key: str, number: int, block: str) -> None:
         return
 

@@ -79,10 +79,6 @@ class PlainPresenter:
     def step_started(self, key: str, number: int, name: str) -> None:
         return
 
-    def line(self, key: str, number: int, text: str) -> None:
-        if self._show_logs:
-            self.lines(key, number, text)
-
     def lines(self, key: str, number: int, block: str) -> None:
         """Complete lines at once: one lock and one write for all of them."""
         if not self._show_logs:

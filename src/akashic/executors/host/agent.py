@@ -1,4 +1,4 @@
-# ruff: noqa: PTH208, SIM105
+# ruff: noqa: SIM105
 """The parent of a job's processes where there are no namespaces: run as a script, one for a job.
 
 It is a subreaper, so whatever a step starts and abandons (double fork, setsid, scrubbed environment) becomes

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH118, PTH120
 """Our side of a job's agent (`agent.py`): starts it, asks it for processes, ends it with all of them."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH112, PTH118
 """The environment and the HOME that a job's processes start from.
 
 HOME is a fresh folder of the job's own: what a step leaves there is gone with the job, and credentials of the

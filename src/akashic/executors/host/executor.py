@@ -1,4 +1,3 @@
-# ruff: noqa: PTH102, PTH103, PTH118, PTH119, PTH120
 """Jobs on this machine, isolated with Linux namespaces where that is allowed."""
 
 from __future__ import annotations

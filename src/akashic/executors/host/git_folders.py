@@ -1,4 +1,3 @@
-# ruff: noqa: PTH113, PTH112, PTH118, PTH120, PTH123
 """Where git keeps the objects of a checkout: a prepared workspace borrows them instead of copying history."""
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ _POINTER_BYTES_MAX = 4096
 
 
 def git_folders(root: str) -> list[str]:
-    """The folders that git needs to read for the checkout around `root`: its `.git`, and for a linked worktree
-    also the folder that it shares with the main one. Empty outside a checkout; asks no git."""
+    """The folders that git needs to read for the checkout around `root`: its `.git`, and for a linked
+    worktree also the folder that it shares with the main one. Empty outside a checkout; asks no git."""
     folder = os.path.realpath(root)
     while not os.path.lexists(os.path.join(folder, ".git")):
         parent = os.path.dirname(folder)

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH208
 """Whether this machine lets us make namespaces, found out once, and entering them without being root."""
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-# ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH113, PTH120
 """A job's own namespaces, without a process of ours inside: two threads and one `cat`.
 
 Linux keeps namespaces for each thread, and a child starts in those of the thread that makes it. So a job has
 one thread of this process that has left for namespaces of the job's own (mounts, process numbers, IPC) and
 does nothing but start processes there. A step therefore costs exactly its own process, its exit code comes by
-an ordinary wait, and no agent has to be started. Measured on two cores, a job / a step more than bare:
-
-    thread in namespaces (this)       1.2 ms / 0.03 ms
-    bwrap for each step               —      / 3.9 ms
-    agent in one bwrap for each job  14 ms   / 0.9 ms
+an ordinary wait, and no agent has to be started. Measured on two cores: a step of one bash took 1.08 ms
+through `exec` and 1.07 ms bare; opening and closing a job took 5 ms, with an agent process instead 13 ms.
 
 Process 1 of the job is `cat` that waits on a pipe which only we hold. When it ends, the kernel kills all
 in the namespace: double forks, new sessions, ignored signals, scrubbed environments. It ends when we close

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH114, PTH120, PTH208
 """A job's place on this machine."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH103, PTH119, PTH120
 """A job's service containers, served by native providers inside the job's own place."""
 
 from __future__ import annotations

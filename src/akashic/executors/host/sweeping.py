@@ -1,4 +1,3 @@
-# ruff: noqa: PTH115, PTH119, PTH208
 """Removing what killed processes of ours left: processes that carry a sandbox's mark, and its folder."""
 
 from __future__ import annotations

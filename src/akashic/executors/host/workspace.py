@@ -1,4 +1,3 @@
-# ruff: noqa: PTH103, PTH104, PTH108, PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH211
 """The repository's tree in a job's workspace: prepared once for a commit (or a state of the uncommitted
 files), then seen by each job as its own copy.
 

