@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import time
 from collections.abc import Mapping
 
@@ -26,7 +26,10 @@ def user_name(environ: Mapping[str, str]) -> str:
     """Who runs the command, for the record: the sudo caller if there is one, else the login name."""
     if environ.get("SUDO_USER"):
         return environ["SUDO_USER"]
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        if environ.get(name):
+            return environ[name]
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid-{os.getuid()}"
