@@ -31,11 +31,11 @@ class Cli(Checkout):
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-        options = {"cwd": self.path, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {"cwd": self.path} | pipes | options
         process = subprocess.Popen(
             (sys.executable, "-m", "akashic", *argv),
             env=self.env | (env or {}),
-            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             **options,
