@@ -13,7 +13,14 @@ from akashic.delivery.gates import EnvironmentGates
 from akashic.delivery.releases import Release, Releases
 from akashic.delivery.service import Deployments, Origin
 from akashic.engine.codec import encode, run_stream
-from akashic.engine.events import GateOpened, GatePassed, GateReopened, JobFinished, RunCreated
+from akashic.engine.events import (
+    GateOpened,
+    GatePassed,
+    GateReopened,
+    JobFinished,
+    JobInterrupted,
+    RunCreated,
+)
 from akashic.engine.requests import GateBinding, JobResult
 from akashic.errors import AkashicError, UsageError
 from akashic.journal.sqlite import SqliteJournal
@@ -136,6 +143,20 @@ def test_an_approval_does_not_outlive_its_job(world):
     world.gate()
     world.say(JobFinished(key="deploy", attempt=1, result=JobResult(conclusion="success")))
     assert world.deploy().status == "waiting"
+
+
+def test_an_interrupted_job_passes_its_gate_again_without_asking_twice(world):
+    world.run()
+    world.gate()
+    world.say(JobInterrupted(key="deploy", attempt=1, reason="killed"))
+    id_ = world.deployments.request("production", RELEASE, Origin(by="eve", run_id="7", job="deploy"))
+    waits = world.deployments.follow("production", id_, Cancellation(), waiting=lambda *_: False)
+    assert waits.status == "waiting"
+    world.say(GatePassed(key="deploy", approved_by=("ann",)))
+    second = Origin(by="eve", run_id="7", job="deploy", attempt=2)
+    id_ = world.deployments.request("production", RELEASE, second)
+    found = world.deployments.follow("production", id_, Cancellation(), waiting=lambda *_: False)
+    assert (found.status, found.approved_by) == ("promoted", ("ann",))
 
 
 def test_a_gate_that_was_opened_again_has_passed_no_more(world):

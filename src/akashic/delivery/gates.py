@@ -128,7 +128,10 @@ class EnvironmentGates:
                     binding, passed = event.binding, None
                 case GatePassed():
                     passed = event
-                case JobFinished() | JobInterrupted():
+                case JobInterrupted():
+                    # The next attempt must pass the same gate again; nobody is asked twice for the same.
+                    passed = None
+                case JobFinished():
                     opened, binding, passed = None, None, None
         if opened is None or binding is None or passed is None:
             return None, "the job has passed no gate"
