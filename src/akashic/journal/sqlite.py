@@ -325,17 +325,18 @@ class SqliteJournal:
         self._connection.execute("COMMIT")
 
     def _schema_version(self) -> int:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        # One statement, one moment: between two, another process may make the tables.
+        version, tables = self._connection.execute(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        ).fetchone()
         if version > SCHEMA_VERSION:
             raise JournalUnavailable(
                 f"{self.path}: written by a newer Akashic (format {version}, known is {SCHEMA_VERSION})",
                 hint="update Akashic, or point AKASHIC_STATE at another folder",
             )
-        if version == 0:
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables:
-                raise JournalDamaged(f"{self.path}: a SQLite database, but not a journal")
-        return version
+        if version == 0 and tables:
+            raise JournalDamaged(f"{self.path}: a SQLite database, but not a journal")
+        return int(version)
 
     def _enter_wal(self, timeout_s: float) -> None:
         """Two processes that make one journal at once: SQLite does not wait for this lock by itself."""
