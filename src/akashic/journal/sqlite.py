@@ -417,5 +417,8 @@ def _translated(path: Path) -> Iterator[None]:
             f"{path}: not readable as a journal ({error})",
             hint="keep the file for analysis, restore a backup, or move it away to begin a new journal",
         ) from error
+    except UnicodeDecodeError as error:
+        # Damage can reach the names of columns, or SQLite's own message about it.
+        raise JournalDamaged(f"{path}: not readable as a journal (it holds broken text)") from error
     except OSError as error:
         raise JournalUnavailable(f"{path}: {error.strerror or error}") from error
