@@ -50,7 +50,7 @@ def install(venv: Path, lock: Path) -> None:
         pip: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
     else:
         run(sys.executable, "-m", "venv", "--clear", venv, env=env)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     run(*pip, "--require-hashes", "-r", lock, env=env)
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT, env=env)
     compileall.compile_dir(str(ROOT / "src"), quiet=2)

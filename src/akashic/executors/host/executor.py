@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+from akashic import errors
 from akashic.cancellation import Cancellation
 from akashic.executors.host import isolation, sweeping
 from akashic.executors.host.environment import base_env
@@ -160,6 +161,8 @@ class HostExecutor:
                 sys.prefix,
                 sys.base_prefix,
                 self._trees,
+                # Where we were imported from, so that a step can call `akashic` of an editable install.
+                os.path.dirname(os.path.dirname(os.path.realpath(errors.__file__))),
                 *programs,
             ],
         )
