@@ -14,8 +14,15 @@ from small_shop import SmallShop, eventually
 from akashic.engine.codec import decode
 from akashic.engine.deployment import EnvironmentState
 from akashic.engine.deployment_codec import environment_stream, fold_records
-from akashic.engine.events import GateOpened, GatePassed, GateReopened, JobFinished, JobInterrupted, JobStarted
-from akashic.engine.events import RunFinished
+from akashic.engine.events import (
+    GateOpened,
+    GatePassed,
+    GateReopened,
+    JobFinished,
+    JobInterrupted,
+    JobStarted,
+    RunFinished,
+)
 from akashic.journal.sqlite import SqliteJournal
 
 DRAINING_S = 15
@@ -122,7 +129,7 @@ class Aftermath:
         owned = self._owned()
         needle = str(self.shop.state_dir).encode()
         found = []
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
             words = _words(pid)
             if needle in words and pid not in owned and _session(pid) not in owned:
                 found.append(f"{pid}: {words[:200]!r}")
@@ -155,7 +162,7 @@ def _words(pid: int) -> bytes:
         except OSError:
             return b""
     try:
-        return words + os.readlink(f"/proc/{pid}/cwd").encode()
+        return words + bytes(Path(f"/proc/{pid}/cwd").readlink())
     except OSError:
         return words
 

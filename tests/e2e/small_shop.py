@@ -93,7 +93,7 @@ ENVIRONMENT = """
     health: {{path: /health, interval_s: 0.05, timeout_s: 0.5}}
 """
 APPROVALS = "    approvals: {count: 1, author_may_approve: true}\n"
-SERVICES = "\n      services: {postgres: {image: 'postgres:16'}}"
+SERVICES = "\n      services: {postgres: {image: 'postgres:16', env: {POSTGRES_PASSWORD: secret}}}"
 
 
 class SmallShop(Cli):
@@ -149,7 +149,8 @@ class SmallShop(Cli):
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-        self("down")
+        if self.path.exists():
+            self("down")
         # As root the folders of an unprivileged release may lie outside of the state folder.
         shutil.rmtree(self.client.paths.reachable, ignore_errors=True)
         assert eventually(lambda: not marked(f"{self.state_dir}/"), timeout_s=10), "a process was left behind"

@@ -236,6 +236,8 @@ class Deployments:
 
     def recover(self, cancellation: Cancellation | None = None) -> list[Deployment]:
         """Take on what dead processes left, in every environment; those that changed."""
+        for config in {type(e.target): e.target for e in self.config.environments.values()}.values():
+            self.target(config).wake()
         changed: list[Deployment] = []
         for name in self.known():
             changed += self.driver.recover(name, cancellation or Cancellation())

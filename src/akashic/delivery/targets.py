@@ -107,6 +107,10 @@ class Target(Protocol):
         """Stop everything that belongs to the environment; data is kept."""
         ...
 
+    def wake(self) -> None:
+        """Bring back what watches over the environments when it has died. Raises AkashicError."""
+        ...
+
 
 class MemoryTarget:
     """A target that starts nothing: for tests, and for trying out rules. `fail` maps an effect to the error
@@ -167,6 +171,9 @@ class MemoryTarget:
     def stop(self, environment: str, *, progress: Progress) -> None:
         self.serving.pop(environment, None)
         self.standing.pop(environment, None)
+
+    def wake(self) -> None:
+        """Nobody watches here."""
 
     def _switch(self, environment: str, deployment: str) -> None:
         if deployment:

@@ -28,7 +28,7 @@ def delivered_lines(
         lines += _reports(view, style)
     lines += _environments(application, style)
     lines += ["", *(verdict(view, style) for view in views)]
-    lines += _next_steps(views, repository, style)
+    lines += _next_steps(views, repository, list(application.config.environments), style)
     return lines
 
 
@@ -82,14 +82,17 @@ def _environments(application: Application, style: Style) -> list[str]:
     return ["", style("bold", "Environments"), style("dim", lines[0]), *lines[1:]]
 
 
-def _next_steps(views: Sequence[RunView], repository: Repository, style: Style) -> list[str]:
+def _next_steps(
+    views: Sequence[RunView], repository: Repository, environments: Sequence[str], style: Style
+) -> list[str]:
     where = f"akashic -C {repository.prefix}" if repository.prefix else "akashic"
     number = views[0].sequence if views else ""
+    last = ["production"] if "production" in environments else environments[-1:]
     steps = [
         (f"{where} status", "what each environment serves"),
         (f"{where} logs {number}", "what the jobs printed"),
-        (f"{where} history production", "who deployed what, when"),
-        (f"{where} rollback production", "go back to the release before"),
+        *((f"{where} history {name}", "who deployed what, when") for name in last),
+        *((f"{where} rollback {name}", "go back to the release before") for name in last),
         (f"{where} journal verify", "is the record sound"),
     ]
     return ["", style("bold", "Where to look next"), *(f"  {line}" for line in table(steps))]

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from akashic.delivery.local.model import SupervisorState
 from akashic.delivery.local.paths import LocalPaths
 from akashic.delivery.local.processes import tail
 from akashic.delivery.local.wire import UnreachableError, ask
@@ -60,6 +63,19 @@ class SupervisorClient:
             return self._ask(request, no_progress, timeout_s)
         except UnreachableError:
             return None
+
+    def left_alone(self) -> bool:
+        """Whether a supervisor died and left environments that should run."""
+        try:
+            content = self.paths.state_file.read_bytes()
+        except FileNotFoundError:
+            return False
+        try:
+            state = msgspec.json.decode(content, type=SupervisorState)
+        except msgspec.MsgspecError:
+            return False  # Its successor finds what runs by the processes' marks.
+        wanted = any(e.slots and not e.stopped for e in state.environments.values())
+        return wanted and not self.running()
 
     def ensure_running(self) -> None:
         """Start the supervisor unless it runs. Raises AkashicError when it does not answer in time, or when

@@ -49,6 +49,8 @@ class Daemon:
                 # One bad look must not end the supervision of everything else.
                 traceback.print_exc()
             if not self.folder.is_dir():
+                # Nobody can ask for anything any more, so nobody could ever stop what runs.
+                self.supervisor.abandon()
                 return
         server.close()
 

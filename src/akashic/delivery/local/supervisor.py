@@ -30,7 +30,7 @@ from akashic.delivery.local.model import (
     Slot,
     SupervisorState,
 )
-from akashic.delivery.local.paths import LocalPaths
+from akashic.delivery.local.paths import SHARED_BASE, LocalPaths
 from akashic.delivery.local.ports import free_port, holder, is_free
 from akashic.delivery.local.processes import (
     MARK,
@@ -65,6 +65,7 @@ class Supervisor:
 
     def __init__(self, state_dir: Path) -> None:
         self.paths = LocalPaths(state_dir)
+        self._reachable = self.paths.reachable
         self.mark = str(state_dir.resolve())
         self.runner = SlotRunner(self.mark)
         self._lock = threading.RLock()
@@ -214,6 +215,12 @@ class Supervisor:
             thread.join()
         self._kill_unknown(set())
         self._collect_releases()
+
+    def abandon(self) -> None:
+        """End everything at once: the state folder was removed."""
+        self._kill_unknown(set())
+        if self._reachable.parent == SHARED_BASE:
+            shutil.rmtree(self._reachable, ignore_errors=True)
 
     # Watching.
 

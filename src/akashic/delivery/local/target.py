@@ -72,12 +72,17 @@ class LocalTarget:
         ask = {"op": "status", "environment": environment}
         answer = self.client.ask_if_running(ask, timeout_s=STATUS_TIMEOUT_S)
         if answer is None:
-            return TargetStatus(reachable=False, problems=("its supervisor is not running",))
+            problem = "its supervisor is not running" if self.client.left_alone() else "stopped"
+            return TargetStatus(reachable=False, problems=(problem,))
         return msgspec.convert(answer, TargetStatus)
 
     def stop(self, environment: str, *, progress: Progress) -> None:
         if self.client.running():
             self.client.ask({"op": "stop", "environment": environment}, progress=progress)
+
+    def wake(self) -> None:
+        if self.client.left_alone():
+            self.client.ensure_running()
 
     def _outcome(self, message: dict[str, Any], progress: Progress) -> EffectOutcome:
         """Ask; when the supervisor dies meanwhile its successor is asked what became of it."""
