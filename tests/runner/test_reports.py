@@ -127,4 +127,4 @@ def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
     kept = outcome.parts.blobs.read_bytes(junit.digest)
     assert b"testsuite" in kept and b"s3cret-title" not in kept
     assert "Report out/test-bad.xml: not read" in outcome.log
-    assert "pom.xml" not in outcome.log
+    assert "Report out/pom.xml" not in outcome.log

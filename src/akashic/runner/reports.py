@@ -1,7 +1,8 @@
 """Test results, coverage and findings that steps left in the workspace: recognised, summarised, kept.
 
-Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. An XML file may have any name: its root tells. Files are hostile: XML with a document type is
-refused (it is how entities are defined and expanded), sizes, depths and numbers are capped.
+Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. An XML file may have any name: its root tells.
+Files are hostile: XML with a document type is refused (it is how entities are defined and
+expanded), sizes, depths and numbers are capped.
 """
 
 from __future__ import annotations
@@ -28,11 +29,6 @@ _XML_NAME = re.compile(
     r"(?i)(junit|test|result|report|coverage|cobertura|surefire|pytest|xunit|nose|e2e).*\.xml$"
 )
 _OTHER_XML_NAME = re.compile(r"(?i)\.xml$")
-# Declaration, document type and comments may come before the root.
-_REPORT_ROOT = re.compile(
-    rb"\s*(?:<\?[^>]*>\s*|<!DOCTYPE[^>]*>\s*|<!--.*?-->\s*){0,20}<(?:[\w.-]+:)?(?:testsuites?|coverage)[\s/>]",
-    re.DOTALL,
-)
 _LCOV_NAME = re.compile(r"(?i)(^lcov.*|.*\.lcov|coverage.*)\.?(info|lcov|dat)$")
 _SARIF_NAME = re.compile(r"(?i)\.sarif(\.json)?$")
 _SKIPPED_FOLDERS = frozenset(
@@ -157,7 +153,7 @@ def read_report(path: Path, shown: str) -> TestReport | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             content = file.read(_HEAD_BYTES)
-            if kind == "other" and not _REPORT_ROOT.match(content.removeprefix(b"\xef\xbb\xbf")):
+            if kind == "other" and _root(content) not in ("testsuites", "testsuite", "coverage"):
                 return None
             content += file.read(FILE_BYTES_MAX + 1 - len(content))
     except OSError as error:
@@ -167,6 +163,33 @@ def read_report(path: Path, shown: str) -> TestReport | None:
     if kind == "sarif":
         return read_sarif(content, shown)
     return read_lcov(content, shown) if kind == "lcov" else read_xml(content, shown)
+
+
+class _RootFound(Exception):
+    """Ends the reading of a document at its root."""
+
+
+def _root(head: bytes) -> str:
+    """The name of the root element that the head of a document shows; "" when it shows none."""
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate()
+
+    def found(name: str, *_: Any) -> None:
+        raise _RootFound(name.rpartition(":")[2])
+
+    def refuse(*_: Any) -> None:
+        raise _RootFound("")
+
+    parser.StartElementHandler = found
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(head, False)
+    except _RootFound as root:
+        return str(root)
+    except expat.ExpatError:
+        pass
+    return ""
 
 
 def read_xml(content: bytes, shown: str) -> TestReport | None:
