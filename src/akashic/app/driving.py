@@ -23,6 +23,7 @@ from akashic.driver.runs import RunDriver
 from akashic.engine.events import RunCreated
 from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
+from akashic.executors.host import isolation
 from akashic.executors.protocol import Tree
 from akashic.executors.registry import executor as find_executor
 from akashic.runner.actions.cache import ActionCache
@@ -32,6 +33,7 @@ from akashic.runner.job import JobRunner
 from akashic.runner.parts import Breakpoint, RunnerParts
 
 SandboxMode = Literal["auto", "strict", "off"]
+JOBS_AT_ONCE_MIN, JOBS_FOR_EACH_CORE = 4, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def drive(
         locks=FileRunLocks(application.state_dir / "locks"),
         executor=created.executor,
         observers=observers,
-        jobs_max=options.jobs_max,
+        jobs_max=options.jobs_max or jobs_max_default(),
         driver_name=f"{application.user} (process {os.getpid()})",
     )
     state = driver.drive(created.run_id, cancellation)
@@ -77,6 +79,18 @@ def drive(
         if not isinstance(error, BrokenPipeError):
             raise error
     return state
+
+
+def jobs_max_default() -> int:
+    """How many jobs run at once: more than the cores, because jobs also wait; not all, because dozens that
+    compete for two cores run into their own time-outs."""
+    return max(JOBS_AT_ONCE_MIN, JOBS_FOR_EACH_CORE * len(os.sched_getaffinity(0)))
+
+
+def prepare_isolation(mode: SandboxMode) -> None:
+    """Call it while this process has one thread: without root, namespaces can only be entered then."""
+    if mode != "off":
+        isolation.probe()
 
 
 class _JobPort:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from akashic.app.application import Application
-from akashic.app.driving import DriveOptions, cancel_on_signals, drive
+from akashic.app.driving import DriveOptions, cancel_on_signals, drive, prepare_isolation
 from akashic.cancellation import Cancellation
 from akashic.cli.command import CommandContext
 from akashic.cli.present.json_lines import JsonPresenter
@@ -53,6 +53,7 @@ class Conductor:
 
     def conduct(self, run_ids: Sequence[str], options: DriveOptions) -> int:
         """Drive all runs to their ends; the exit code: 0 when all succeeded, 130 when interrupted."""
+        prepare_isolation(options.sandbox)
         cancellation = Cancellation()
         self._several = len(run_ids) > 1
         live = self._context.color and not self._show_logs

@@ -82,7 +82,7 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
         help="accepted; the host needs no images",
     )
     how.add_argument(
-        "--concurrent-jobs", type=int, default=0, metavar="N", help="at most N jobs at once (cores)"
+        "--concurrent-jobs", type=int, default=0, metavar="N", help="at most N jobs at once (two a core)"
     )
     how.add_argument("--offline", action="store_true", help="ask no server for actions")
     how.add_argument(

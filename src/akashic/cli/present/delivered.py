@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from akashic.app.application import Application
 from akashic.app.repository import Repository
@@ -82,10 +86,19 @@ def _environments(application: Application, style: Style) -> list[str]:
     return ["", style("bold", "Environments"), style("dim", lines[0]), *lines[1:]]
 
 
+def program() -> str:
+    """How this command can be called again: by name when it is on PATH, else by the path that was typed."""
+    called = Path(sys.argv[0])
+    found = shutil.which("akashic")
+    if called.name != "akashic" or (found and Path(found).resolve() == called.resolve()):
+        return "akashic"
+    return os.path.relpath(called)
+
+
 def _next_steps(
     views: Sequence[RunView], repository: Repository, environments: Sequence[str], style: Style
 ) -> list[str]:
-    where = f"akashic -C {repository.prefix}" if repository.prefix else "akashic"
+    where = program() + (f" -C {repository.prefix}" if repository.prefix else "")
     number = views[0].sequence if views else ""
     last = ["production"] if "production" in environments else environments[-1:]
     steps = [
