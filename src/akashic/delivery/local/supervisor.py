@@ -50,6 +50,7 @@ from akashic.delivery.local.slots import SlotRunner, address
 from akashic.driver.deployments import EffectOutcome, Lookup
 from akashic.errors import AkashicError
 from akashic.executors.providers.protocol import ServiceCommand
+from akashic.runner.masking import Masker
 
 Progress = Callable[[str], None]
 OPERATIONS_MAX = 500
@@ -80,6 +81,9 @@ class Supervisor:
     def prepare(self, request: PrepareRequest, key: str, progress: Progress) -> EffectOutcome:
         """Start a release beside what serves; healthy, or an error and nothing of it left."""
 
+        # A release's last words are kept with the reason, and it may have printed what it was given.
+        masker = Masker(request.secrets.values())
+
         def work(environment: Environment, cancellation: Cancellation) -> EffectOutcome:
             standing = environment.served_by.get(request.restores, "")
             slot = environment.slots.get(standing)
@@ -87,7 +91,17 @@ class Supervisor:
                 progress(f"the release {slot.version} still stands ready")
                 self._alias(environment, request.deployment, standing)
                 return EffectOutcome(url=address(slot.instances[0]))
-            return self._start_slot(environment, request, progress, cancellation)
+            try:
+                outcome = self._start_slot(environment, request, progress, cancellation)
+            except AkashicError as failure:
+                hint = masker.mask_text(failure.hint)
+                raise AkashicError(masker.mask_text(failure.message), hint=hint) from None
+            evidence = tuple(
+                msgspec.structs.replace(one, message=masker.mask_text(one.message))
+                for one in outcome.evidence
+            )
+            error = masker.mask_text(outcome.error)
+            return msgspec.structs.replace(outcome, error=error, evidence=evidence)
 
         return self._once(request.environment, key, work)
 
