@@ -1,7 +1,7 @@
 """Installs requirements-dev.lock into a virtual environment shared by all jobs with the same lock.
 
-`place` tells where that is (outputs `folder`, `key`, `ready`, `kept`); `install` makes it when it is missing
-and puts it on PATH. Uses uv where there is one, else pip.
+`place` tells where that is (outputs `folder`, `key`, `ready`, `kept`) and puts it on PATH when it is ready;
+`install` makes it when it is missing and puts it on PATH. Uses uv where there is one, else pip.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,13 @@ from pathlib import Path
 
 LOCK = Path("requirements-dev.lock")
 COMPLETE = ".complete"
+# `place` runs on any Python; the environment is made of this one.
+PYTHON = "3.11"
 
 
 def folder() -> Path:
     """Where the environment of this lock, this Python and this machine belongs."""
-    identity = f"{platform.python_version()} {sys.platform} {platform.machine()}\n".encode()
+    identity = f"{PYTHON} {sys.platform} {os.uname().machine}\n".encode()
     digest = hashlib.sha256(identity + LOCK.read_bytes()).hexdigest()[:16]
     # Without a runner (a person's own shell) it is a folder of the checkout.
     for parent in (os.environ.get("RUNNER_TOOL_CACHE"), os.environ.get("RUNNER_TEMP"), ".venv"):
@@ -45,7 +46,7 @@ def append(variable: str, *lines: str) -> None:
 
 def place() -> None:
     path = folder()
-    ready = (path / COMPLETE).exists()
+    ready = usable(path)
     # Akashic keeps the tool cache from run to run; a hosted runner throws it away.
     kept = os.environ.get("AKASHIC") == "true"
     append(
@@ -55,19 +56,33 @@ def place() -> None:
         f"ready={str(ready).lower()}",
         f"kept={str(kept).lower()}",
     )
+    if ready:
+        enter(path)
     print(f"{path}: {'ready' if ready else 'not there yet'}")
 
 
+def usable(path: Path) -> bool:
+    """Whether it was made to its end, and its interpreter is still there."""
+    return (path / COMPLETE).exists() and os.access(path / "bin/python", os.X_OK)
+
+
+def enter(path: Path) -> None:
+    append("GITHUB_PATH", str(path / "bin"))
+    append("GITHUB_ENV", f"VIRTUAL_ENV={path}")
+
+
 def install() -> None:
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if running != PYTHON:
+        raise SystemExit(f"prepare: the environment is made of Python {PYTHON}, not {running}")
     path = folder()
     with path.with_suffix(".lock").open("w") as lock:
         # Jobs start side by side: one installs, the others wait for it.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (path / COMPLETE).exists():
+        if not usable(path):
             make(path)
             (path / COMPLETE).touch()
-    append("GITHUB_PATH", str(path / "bin"))
-    append("GITHUB_ENV", f"VIRTUAL_ENV={path}")
+    enter(path)
     print(path / "bin")
 
 
