@@ -79,6 +79,11 @@ class Aftermath:
                     started[f"{stream} {event.key} attempt {event.attempt}"] += 1
         return [name for name, count in started.items() if count > 1]
 
+    def count_of(self, event: str) -> int:
+        """How many records of a type there are."""
+        records = self.journal.read_all(records_max=1_000_000)
+        return sum(record.type == event for record in records)
+
     def environment(self, name: str) -> EnvironmentState:
         return fold_records(EnvironmentState(name=name), self.journal.read(environment_stream(name)))
 
