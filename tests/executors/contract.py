@@ -298,6 +298,11 @@ class ExecutorContract:
         )
         assert ran.text == f"hello\ninner\ntool\n{tree.commit}\n"
 
+    def test_a_step_can_rename_a_folder_that_it_made(self, sandbox: Sandbox, tree: Tree) -> None:
+        sandbox.materialise(tree, sandbox.workspace, clean=True)
+        rename = "import os; os.mkdir('one'); os.rename('one', 'two')"
+        assert self.run(sandbox, f'python3 -c "{rename}" && ls -d two').text == "two\n"
+
     def test_jobs_do_not_share_a_checkout(self, executor: Executor, sandbox: Sandbox, tree: Tree) -> None:
         sandbox.materialise(tree, sandbox.workspace, clean=True)
         self.run(sandbox, "echo changed >> greeting.txt; git commit -qam x || true; rm -r below")

@@ -54,6 +54,11 @@ _SECRETS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gh"
             ".config/git",
             ".netrc", ".git-credentials", ".pypirc", ".npmrc", ".vault-token", ".config/sops", ".config/age",
             ".terraform.d", ".cargo/credentials", ".cargo/credentials.toml", ".password-store")  # fmt: skip
+# A folder that came with the checkout can be renamed only with `redirect_dir`, which needs root (others get
+# EXDEV, and `mv` copies); one that a step made only when the overlay may leave its marks: as root in trusted
+# attributes, else in `user.` ones.
+_OVERLAY_OPTIONS = (",userxattr,volatile", ",userxattr", ",volatile", "")
+_OVERLAY_OPTIONS_ROOT = (",redirect_dir=on,volatile", ",redirect_dir=on", *_OVERLAY_OPTIONS)
 _PROTECTED_PROC = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
 
 
@@ -302,7 +307,7 @@ def _mount_overlay(lower: str, destination: str, scratch: str) -> None:
         upper, work = f"{scratch}/upper", f"{scratch}/work"
         os.mkdir(upper)
         os.mkdir(work)
-        for extra in (",volatile", ",userxattr,volatile", ",userxattr", ""):
+        for extra in _OVERLAY_OPTIONS_ROOT if os.geteuid() == 0 else _OVERLAY_OPTIONS:
             options = f"lowerdir={lower},upperdir={upper},workdir={work}{extra}"
             with contextlib.suppress(OSError):
                 kernel.mount("overlay", destination, "overlay", kernel.MS_NODEV, options)

@@ -49,6 +49,9 @@ def as_user(
         else (
             f"--inh-caps=+{capability}",
             f"--ambient-caps=+{capability}",
+            # access(2) asks as whom we run, not what we may, unless this is set; PostgreSQL looks with it
+            # whether its programmes are there.
+            "--securebits=+no_setuid_fixup",
         )
     )
     return (
