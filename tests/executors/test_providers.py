@@ -20,7 +20,7 @@ from akashic.executors.providers.ports import PortTaken, ReservedPort, reserve
 from akashic.executors.providers.protocol import ServicePlan
 from akashic.executors.providers.registry import PROVIDERS, find_provider
 from akashic.executors.providers.service import client_environment, start
-from akashic.executors.providers.users import service_user
+from akashic.executors.providers.users import as_user, service_user
 from tests.executors.contract import make_repository
 from tests.executors.test_host import host
 
@@ -257,3 +257,20 @@ def test_a_durable_database_keeps_its_data(tmp_path: Path) -> None:
         finally:
             service.stop()
     assert outcome.stdout == "7\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_server_below_a_folder_that_only_root_may_enter_finds_its_own_programmes(
+    tmp_path: Path, durable: bool
+) -> None:
+    folder = tmp_path / "private"
+    folder.mkdir(0o700)
+    programme = folder / "initdb"
+    programme.write_text('#!/bin/sh\nid -u; test -x "$0" && test -r "$0" && echo found\n')
+    programme.chmod(0o755)
+    argv = as_user([str(programme)], service_user(), [str(programme)], durable=durable)
+    found = subprocess.run(argv, capture_output=True, text=True, check=True, cwd="/")
+    user = service_user()
+    assert user is not None
+    assert found.stdout.split() == [str(user.uid), "found"]
