@@ -3,7 +3,7 @@
 there in the end, as SVG. Nothing is typed in by hand. Needs `pyte` (a terminal emulator) where it is run.
 
     python docs/scripts/record.py docs/images/run.svg --title 'akashic run' -- akashic run
-    python docs/scripts/record.py docs/images/up.svg --title 'make up' --last 40 -- make up
+    python docs/scripts/record.py docs/images/up.svg --title "akashic up" --last 68 -- akashic up --approve
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import codecs
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -85,7 +86,7 @@ def draw(written: bytes, columns: int, rows: int, title: str, first: int, last: 
         f'fill="{BAR}"/>\n'
         f"{dots}\n"
         "<g font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace\" "
-        'font-size="14" xml:space="preserve">\n'
+        'font-size="14">\n'
         f'<text x="{width / 2:.0f}" y="22" fill="{DIM}" text-anchor="middle">{escape(title)}</text>\n'
         + "\n".join(body)
         + "\n</g>\n</svg>\n"
@@ -102,14 +103,17 @@ def _line(line: object, columns: int, y: float) -> list[str]:
             pieces[-1] = (start, text + cell.data, color, cell.bold)
         else:
             pieces.append((column, cell.data, color, cell.bold))
-    return [
-        f'<text x="{MARGIN + start * CELL_WIDTH:.1f}" y="{y:.1f}" fill="{color}"'
-        f"{' font-weight=' + chr(34) + 'bold' + chr(34) if bold else ''} "
-        f'textLength="{len(text.rstrip()) * CELL_WIDTH:.1f}" lengthAdjust="spacingAndGlyphs">'
-        f"{escape(text.rstrip())}</text>"
-        for start, text, color, bold in pieces
-        if text.strip()
-    ]
+    found = []
+    for start, text, color, bold in pieces:
+        weight = ' font-weight="bold"' if bold else ""
+        # SVG folds blanks into one, so each group of words is placed by itself.
+        for words in re.finditer(r"\S+(?: \S+)*", text):
+            x = MARGIN + (start + words.start()) * CELL_WIDTH
+            found.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" fill="{color}"{weight} '
+                f'textLength="{len(words[0]) * CELL_WIDTH:.1f}">{escape(words[0])}</text>'
+            )
+    return found
 
 
 def main() -> int:
@@ -123,10 +127,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="keep so many lines of the beginning")
     parser.add_argument("--last", type=int, default=0, help="keep so many lines of the end")
     parser.add_argument("--raw", type=Path, help="keep, or with no command take, the terminal's bytes here")
-    parser.add_argument("command", nargs="*")
-    args = parser.parse_args()
-    if args.command:
-        written = capture(args.command, args.columns, args.rows)
+    argv = sys.argv[1:]
+    split = argv.index("--") if "--" in argv else len(argv)
+    args, command = parser.parse_args(argv[:split]), argv[split + 1 :]
+    if command:
+        written = capture(command, args.columns, args.rows)
         if args.raw:
             args.raw.write_bytes(written)
     else:
