@@ -42,7 +42,7 @@ class LocalSecrets:
     def complete(self, environment: str, config: Config, known: Mapping[str, str]) -> list[str]:
         """Have here all secrets that the environment's local target names: those in `known` as they are now,
         the others made up. Returns the names of those that were made up."""
-        found = config.environments.get(environment)
+        found = config.environment(environment)
         if found is None or not isinstance(found.target, LocalTarget):
             return []
         here = self.of(environment)

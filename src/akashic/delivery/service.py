@@ -296,9 +296,14 @@ class Deployments:
         for known, config in self.config.environments.items():
             if known.casefold() == name.casefold():
                 return known, config
-        names = ", ".join(self.config.environments) or "none yet"
+        import difflib  # only on the way out
+
+        names = list(self.config.environments)
+        near = difflib.get_close_matches(name, names, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"akashic.yaml has no environment {name!r}", hint=f"it has: {names}; add it under environments:"
+            f"akashic.yaml has no environment {name!r}",
+            hint=f"{guess}it has: {', '.join(names) or 'none yet'}; add it under environments:",
         )
 
     def _release(self, deployment: Deployment) -> Release:
@@ -362,10 +367,13 @@ class _Port:
         message = message_of(event, deployment, link=link)
         if message is None:
             return
-        if config.notifications and self.service.notify_only is not None:
-            self.service.notify_only(message, config.notifications)
-        else:
-            self.service.notify(message)
+        try:
+            if config.notifications and self.service.notify_only is not None:
+                self.service.notify_only(message, config.notifications)
+            else:
+                self.service.notify(message)
+        except Exception as error:  # whatever a receiver does, what was deployed is deployed
+            self.service.progress(deployment.request.environment, f"nobody could be told: {error}")
 
     def _prepare(
         self, target: TargetPort, plan: Plan, key: str, progress: Any, cancellation: Cancellation

@@ -138,7 +138,9 @@ class DeploymentDriver:
     def own(self, environment: str, deployment: str) -> Iterator[bool]:
         """Hold the ownership of a deployment, or not (False) because a living process does."""
         self.locks.mkdir(parents=True, exist_ok=True)
-        path = self.locks / f"{hashlib.sha256(f'{environment}/{deployment}'.encode()).hexdigest()[:24]}.lock"
+        # One lock however the name is written, as it is one stream.
+        name = f"{environment.casefold()}/{deployment}"
+        path = self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:

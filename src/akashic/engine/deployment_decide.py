@@ -90,11 +90,11 @@ def decide(state: EnvironmentState, now: float) -> tuple[AnyDeploymentCommand, .
 def approvals(gate: DeploymentGateOpened, reviews: tuple[DeploymentReviewed, ...]) -> tuple[str, ...]:
     """Who approved, each once, in order: reviewers of the gate who saw exactly what it is bound to, and the
     author only where that is allowed."""
-    names: dict[str, None] = {}
+    names: dict[str, str] = {}
     for review in reviews:
         if review.approved and counts(gate, review):
-            names[review.by] = None
-    return tuple(names)
+            names.setdefault(review.by.casefold(), review.by)
+    return tuple(names.values())
 
 
 def counts(gate: DeploymentGateOpened, review: DeploymentReviewed) -> bool:

@@ -8,7 +8,7 @@ import json
 from akashic.cli.command import CommandContext
 from akashic.cli.present.deployments import kind_of, machine, took, when
 from akashic.cli.present.style import Style, table
-from akashic.errors import EXIT_OK
+from akashic.errors import EXIT_OK, UsageError
 from akashic.runner.terminal import safe_for_terminal
 
 HELP = "show an environment's deployments"
@@ -21,7 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     application = context.application()
-    names = [args.environment] if args.environment else application.deployments.known()
+    known = application.deployments.known()
+    names = [name for name in known if not args.environment or name.casefold() == args.environment.casefold()]
+    if args.environment and not names:
+        raise UsageError(f"there is no environment {args.environment!r}", hint=f"known: {', '.join(known)}")
     shown = [d for name in names for d in application.deployments.history(name)[: max(1, args.last)]]
     if context.json:
         for deployment in shown:
