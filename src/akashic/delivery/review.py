@@ -110,6 +110,7 @@ def _of_gate(state: RunState, key: str, gate: Gate) -> Waiting:
         reviewers=gate.opened.reviewers,
         approvals_needed=gate.opened.approvals_needed,
         author=gate.opened.author,
+        since=state.instances[key].created_at,
         run_id=state.run_id,
         run_sequence=state.created.sequence,
         key=key,

@@ -304,7 +304,8 @@ class _PseudoStep:
     def name_job(self, request: JobRequest, parts: RunnerParts) -> None:
         """The first lines of a job: where it runs and what it is."""
         capabilities = parts.executor.capabilities
-        isolation = f" ({capabilities.isolation})" if capabilities.isolation else ""
+        how = "not isolated" if parts.sandbox_mode == "off" else capabilities.isolation
+        isolation = f" ({how})" if how else ""
         self.say(f"Executor: {capabilities.name}{isolation}")
         self.say(f"Job: {request.name}")
         if request.environment:
