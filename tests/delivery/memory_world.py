@@ -1,4 +1,4 @@
-"""A repository's delivery whose targets start nothing, with a clock that tests move and runs that tests write."""
+"""A repository's delivery whose targets start nothing, with a clock that tests move and runs they write."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Killed(BaseException):
 
 
 class Dying(MemoryTarget):
-    """A target whose caller is killed around one effect: before it happens, or before its outcome is known."""
+    """A target whose caller is killed around one effect: before it, or before its outcome is known."""
 
     def __init__(self, effect: str, *, after: bool, fail: Mapping[str, str] | None = None) -> None:
         super().__init__(fail=fail)

@@ -291,3 +291,21 @@ def test_secrets_reach_a_target_only_for_trusted_requests(world: MemoryWorld) ->
 
 def test_the_targets_of_tests_are_used(world: MemoryWorld) -> None:
     assert world.deployments.target(MemoryTargetConfig()) is world.target
+
+
+def test_one_that_was_just_asked_for_keeps_its_place_before_its_rules_are_known(world: MemoryWorld) -> None:
+    first = world.start(world.release("1.0"))
+    second = world.start(world.release("2.0"))
+    assert world.follow("staging", second).status == "queued"
+    assert world.target.calls == []
+    assert world.follow("staging", first).status == "promoted"
+    assert world.follow("staging", second).status == "promoted"
+
+
+def test_one_whose_process_died_before_its_rules_were_asked_blocks_nobody(world: MemoryWorld) -> None:
+    first = world.start(world.release("1.0"))
+    second = world.start(world.release("2.0"))
+    world.clock.advance(60)
+    found = world.deployments.follow("staging", second, Cancellation())
+    assert found.status == "promoted"
+    assert [id_ for effect, id_, _ in world.target.calls if effect == "apply"] == [first, second]

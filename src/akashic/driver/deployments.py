@@ -52,6 +52,8 @@ from akashic.journal.protocol import Conflict, Journal
 
 WAIT_S = 0.5
 """How long a waiting owner sleeps at most before it looks whether the one before it in the queue has died."""
+FIRST_LOOK_S = 2.0
+"""How long a deployment that was just asked for keeps its place without an owner."""
 APPEND_ATTEMPTS_MAX = 100
 """A conflict means that somebody else made progress; so many in a row mean a bug."""
 
@@ -242,8 +244,12 @@ class DeploymentDriver:
         """A dead owner's deployment would block this one for ever: end it first."""
         if found.status is not Status.QUEUED:
             return
-        blocking = state.active or state.queue()[0].id
+        blocking = state.active or state.line()[0].id
         if blocking == found.id:
+            return
+        ahead = state.deployments[blocking]
+        if ahead.status is Status.REQUESTED and self.clock.now() < ahead.requested_at + FIRST_LOOK_S:
+            # Who asked for it is about to own it.
             return
         with self.own(environment, blocking) as owned:
             if owned:

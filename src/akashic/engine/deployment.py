@@ -142,6 +142,12 @@ class EnvironmentState(msgspec.Struct, frozen=True, kw_only=True):
         """Those that wait for the environment, in order."""
         return tuple(d for d in self.deployments.values() if d.status is Status.QUEUED)
 
+    def line(self) -> tuple[Deployment, ...]:
+        """Those that were asked for and neither wait for people nor hold it yet, in order: one whose rules
+        nobody has looked at yet keeps its place."""
+        places = (Status.REQUESTED, Status.QUEUED)
+        return tuple(d for d in self.deployments.values() if d.status in places)
+
     def open(self) -> tuple[Deployment, ...]:
         """Those that have not ended, in order."""
         return tuple(d for d in self.deployments.values() if not d.ended)

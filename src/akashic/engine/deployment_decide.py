@@ -73,7 +73,7 @@ def decide(state: EnvironmentState, now: float) -> tuple[AnyDeploymentCommand, .
     """The commands for all deployments that have not ended, in order of request. At most one of them is to
     append DeploymentStarted, and only while nobody holds the environment."""
     commands: list[AnyDeploymentCommand] = []
-    queue = state.queue()
+    line = state.line()
     for deployment in state.open():
         if deployment.holding:
             commands.append(_hold(deployment))
@@ -81,7 +81,7 @@ def decide(state: EnvironmentState, now: float) -> tuple[AnyDeploymentCommand, .
             commands.append(AskRules(deployment=deployment.id))
         elif deployment.status is Status.WAITING:
             commands.extend(_gate(deployment, now))
-        elif not state.active and queue[0].id == deployment.id:
+        elif not state.active and line[0].id == deployment.id:
             event = DeploymentStarted(deployment=deployment.id, previous=state.current)
             commands.append(Record(deployment=deployment.id, event=event))
     return tuple(commands)
