@@ -98,9 +98,9 @@ class Scenario:
             assert self.decisions < 100_000, "the run does not end"
             for event in self.act(self, self.state) if self.act is not None else ():
                 self.append(self.state, event)
-            todo = decide(self.state, self.now, places_max=self.places)
+            remaining = decide(self.state, self.now, places_max=self.places)
             moved, wake_at = False, 0.0
-            for command in todo:
+            for command in remaining:
                 if isinstance(command, commands.CancelJob):
                     request = next(request for request in running if request.key == command.key)
                     running.remove(request)
@@ -126,7 +126,7 @@ class Scenario:
             elif wake_at:
                 self.now = wake_at
             else:
-                assert self.act is not None, f"nothing moves: {todo}, running {running}"
+                assert self.act is not None, f"nothing moves: {remaining}, running {running}"
         return self.state
 
     def script(self, request: JobRequest) -> Script:

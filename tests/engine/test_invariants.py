@@ -76,10 +76,10 @@ class Machine(Scenario):
         for _ in range(2000):
             if self.state.finished:
                 return self.state
-            todo = decide(self.state, self.now, places_max=places)
+            remaining = decide(self.state, self.now, places_max=places)
             again = decide(fold(self.history), self.now, places_max=places)
-            assert todo == again, "a driver that comes new to the journal decides the same"
-            acts = [command for command in todo if type(command).__name__ not in ("WakeAt", "CancelJob")]
+            assert remaining == again, "a driver that comes new to the journal decides the same"
+            acts = [command for command in remaining if type(command).__name__ not in ("WakeAt", "CancelJob")]
             choice = draw(st.integers(0, 9))
             if choice == 0 and cancels:
                 cancels -= 1
@@ -99,8 +99,8 @@ class Machine(Scenario):
                 result = JobResult(conclusion=ending)
                 self.append(self.state, JobFinished(key=key, attempt=attempt, result=result))
             elif not acts:
-                wakes = [command.at for command in todo if type(command).__name__ == "WakeAt"]
-                assert wakes, f"nothing runs, nothing is to be done, and the run has not ended: {todo}"
+                wakes = [command.at for command in remaining if type(command).__name__ == "WakeAt"]
+                assert wakes, f"nothing runs, nothing is to be done, and the run has not ended: {remaining}"
                 self.now = min(wakes)
         raise AssertionError("the run does not end")
 

@@ -228,9 +228,9 @@ class DeploymentDriver:
                 continue
             commands = [c for c in decide(state, self.clock.now()) if c.deployment == deployment]
             wake_at = min((c.at for c in commands if isinstance(c, WakeAt)), default=float("inf"))
-            todo = [c for c in commands if not isinstance(c, WakeAt)]
-            if todo:
-                for command in todo:
+            remaining = [c for c in commands if not isinstance(c, WakeAt)]
+            if remaining:
+                for command in remaining:
                     self._execute(environment, found, version, command, cancellation)
                 continue
             if waiting is not None and not waiting(found, state):

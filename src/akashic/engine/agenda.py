@@ -18,15 +18,15 @@ FAIL_FAST_REASON = "another instance of the matrix failed"
 def jobs_wanted(workflow: Workflow, wanted: Iterable[str]) -> list[str]:
     """The jobs of a workflow that were asked for, with all that they need, in the file's order; all when
     nothing was asked for."""
-    todo = [job for job in wanted if job in workflow.jobs]
-    if not todo:
+    remaining = [job for job in wanted if job in workflow.jobs]
+    if not remaining:
         return list(workflow.jobs)
     found: set[str] = set()
-    while todo:
-        job = todo.pop()
+    while remaining:
+        job = remaining.pop()
         if job not in found:
             found.add(job)
-            todo.extend(need for need in workflow.jobs[job].needs if need in workflow.jobs)
+            remaining.extend(need for need in workflow.jobs[job].needs if need in workflow.jobs)
     return [job for job in workflow.jobs if job in found]
 
 

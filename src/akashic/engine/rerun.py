@@ -37,18 +37,18 @@ def reset_jobs(state: RunState, names: Iterable[str]) -> bool:
     known = [name for name in dict.fromkeys(names) if name in state.instances or name in state.jobs]
     if not known or not state.finished:
         return False
-    todo: list[JobState] = []
+    remaining: list[JobState] = []
     for name in known:
         instance = state.instances.get(name)
         if instance is not None and instance.matrix is not None:
-            _reset_instance(state, instance, todo)
+            _reset_instance(state, instance, remaining)
         else:
             path = instance.path if instance is not None else name
             if path in state.jobs:
-                todo.append(state.jobs[path])
+                remaining.append(state.jobs[path])
         # A list of its own, not recursion: a chain of needs may be thousands of jobs long.
-        while todo:
-            _reset_job(state, todo.pop(), todo)
+        while remaining:
+            _reset_job(state, remaining.pop(), remaining)
     return True
 
 
@@ -56,12 +56,12 @@ def _is_bad(instance: InstanceState) -> bool:
     return instance.conclusion in FAILURES or instance.conclusion == "cancelled"
 
 
-def _reset_instance(state: RunState, instance: InstanceState, todo: list[JobState]) -> None:
+def _reset_instance(state: RunState, instance: InstanceState, remaining: list[JobState]) -> None:
     """One cell of a matrix runs again; its siblings keep their results."""
     job = state.jobs.get(instance.path)
     if job is None or instance.status != "finished" or state.instances.get(instance.key) is not instance:
         return
-    _reopen(state, job, todo)
+    _reopen(state, job, remaining)
     job.status = "open"
     job.unfinished += 1
     job.conclusions.pop(instance.key, None)
@@ -78,11 +78,11 @@ def _reset_instance(state: RunState, instance: InstanceState, todo: list[JobStat
     state.enqueue(state.instances[instance.key])
 
 
-def _reset_job(state: RunState, job: JobState, todo: list[JobState]) -> None:
+def _reset_job(state: RunState, job: JobState, remaining: list[JobState]) -> None:
     """The whole job runs again, from its `if` on."""
     if job.status == "waiting" or state.jobs.get(job.path) is not job:
         return
-    _reopen(state, job, todo)
+    _reopen(state, job, remaining)
     for key in job.instances:
         _drop_call(state, key)
         state.instances.pop(key, None)
@@ -97,7 +97,7 @@ def _reset_job(state: RunState, job: JobState, todo: list[JobState]) -> None:
         state.ready[job.path] = None
 
 
-def _reopen(state: RunState, job: JobState, todo: list[JobState]) -> None:
+def _reopen(state: RunState, job: JobState, remaining: list[JobState]) -> None:
     """A finished job is not finished any more: neither are its frame, its caller and its dependents."""
     if job.status != "finished":
         return
@@ -109,21 +109,21 @@ def _reopen(state: RunState, job: JobState, todo: list[JobState]) -> None:
     frame.unfinished += 1
     state.finished_frames.pop(frame.prefix, None)
     if frame.caller:
-        _reopen_caller(state, frame.caller, todo)
+        _reopen_caller(state, frame.caller, remaining)
     for path in job.dependents:
         dependent = state.jobs[path]
         dependent.unmet += 1
         state.ready.pop(path, None)
-        todo.append(dependent)
+        remaining.append(dependent)
 
 
-def _reopen_caller(state: RunState, key: str, todo: list[JobState]) -> None:
+def _reopen_caller(state: RunState, key: str, remaining: list[JobState]) -> None:
     """The call that a job belongs to goes on; it is the same attempt, since nothing of it starts twice."""
     caller = state.instances[key]
     if caller.status != "finished":
         return
     job = state.jobs[caller.path]
-    _reopen(state, job, todo)
+    _reopen(state, job, remaining)
     job.unfinished += 1
     job.running += 1
     job.conclusions.pop(key, None)

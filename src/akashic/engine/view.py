@@ -71,12 +71,12 @@ def view_of(state: RunState, now: float) -> RunView:
     root = state.frames.get("")
     jobs: list[JobView] = []
     # A stack of its own: calls are shallow, but a run has many jobs.
-    todo = list(reversed(root.paths)) if root is not None else []
-    while todo:
-        job = state.jobs[todo.pop()]
+    remaining = list(reversed(root.paths)) if root is not None else []
+    while remaining:
+        job = state.jobs[remaining.pop()]
         shown, inner = _job_views(state, job, now)
         jobs.extend(shown)
-        todo.extend(reversed(inner))
+        remaining.extend(reversed(inner))
     waits = tuple(f"concurrency group {name}" for name, status in state.groups.items() if status == "waiting")
     status: Literal["running", "waiting", "finished"] = "finished" if state.finished else "running"
     if not state.finished and not state.running and any(job.status == "blocked" for job in jobs):

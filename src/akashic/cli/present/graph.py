@@ -30,13 +30,13 @@ def stages(workflow: Workflow, wanted: frozenset[str]) -> list[list[Job]]:
 def wanted_jobs(workflow: Workflow, asked: Iterable[str]) -> frozenset[str]:
     """The jobs that were asked for with all that they need; all when none was named."""
     asked = tuple(asked)
-    todo = [job for job in asked if job in workflow.jobs] if asked else list(workflow.jobs)
+    remaining = [job for job in asked if job in workflow.jobs] if asked else list(workflow.jobs)
     wanted: set[str] = set()
-    while todo:
-        job = todo.pop()
+    while remaining:
+        job = remaining.pop()
         if job not in wanted:
             wanted.add(job)
-            todo.extend(workflow.jobs[job].needs)
+            remaining.extend(workflow.jobs[job].needs)
     return frozenset(wanted)
 
 

@@ -104,12 +104,12 @@ def _lane(item: Triggered, request: Request, number: int, top: float) -> tuple[l
 def _direct_needs(job: Job, boxes: dict[str, _Box]) -> list[str]:
     """The needs that no other need already stands behind: the drawing shows no detour twice."""
     behind: set[str] = set()
-    todo = [inner for need in job.needs if need in boxes for inner in boxes[need].job.needs]
-    while todo:
-        need = todo.pop()
+    remaining = [inner for need in job.needs if need in boxes for inner in boxes[need].job.needs]
+    while remaining:
+        need = remaining.pop()
         if need not in behind and need in boxes:
             behind.add(need)
-            todo.extend(boxes[need].job.needs)
+            remaining.extend(boxes[need].job.needs)
     return [need for need in job.needs if need in boxes and need not in behind]
 
 

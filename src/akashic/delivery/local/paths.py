@@ -40,8 +40,9 @@ class LocalPaths:
 
     @property
     def reachable(self) -> Path:
-        """The base of what an unprivileged user must be able to read."""
-        if os.geteuid() != 0 or others_may_enter(self.state_dir):
+        """The base of what an unprivileged user must be able to read. Where there is no such place (inside of
+        a job the system is read-only) releases run as who we are, and say so."""
+        if os.geteuid() != 0 or others_may_enter(self.state_dir) or not _may_make(SHARED_BASE):
             return self.state_dir / "environments"
         return SHARED_BASE / hashlib.sha256(str(self.state_dir.resolve()).encode()).hexdigest()[:16]
 
@@ -64,6 +65,12 @@ def folder_name(name: str) -> str:
     if safe == name and safe == folded and not safe.startswith("_"):
         return safe
     return f"{safe[:60]}-{hashlib.sha256(folded.encode()).hexdigest()[:8]}"
+
+
+def _may_make(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 def others_may_enter(path: Path) -> bool:
