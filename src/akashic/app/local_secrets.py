@@ -36,8 +36,12 @@ class LocalSecrets:
         self._file = SecretsFile(folder / FILE_NAME, environ=environ, now=clock.now)
 
     def of(self, environment: str) -> dict[str, str]:
-        """Names and values for an environment."""
-        return self._file.resolve(environment) if self._file.exists() else {}
+        """Names and values for an environment, however its name is written."""
+        if not self._file.exists():
+            return {}
+        folded = environment.casefold()
+        as_written = self._file.resolve(environment) if folded != environment else {}
+        return as_written | self._file.resolve(folded)
 
     def complete(self, environment: str, config: Config, known: Mapping[str, str]) -> list[str]:
         """Have here all secrets that the environment's local target names: those in `known` as they are now,
@@ -52,7 +56,7 @@ class LocalSecrets:
         values |= {name: random_secrets.token_urlsafe(SECRET_BYTES) for name in missing}
         if values:
             self._prepare()
-            self._file.set_many({name: Secret(values[name]) for name in values}, scope=environment)
+            self._file.set_many({name: Secret(values[name]) for name in values}, scope=environment.casefold())
         return missing
 
     def _prepare(self) -> None:

@@ -141,7 +141,7 @@ class MemoryTarget:
     def promote(self, plan: Plan, key: str, *, progress: Progress) -> EffectOutcome:
         def keep() -> None:
             wanted = {plan.deployment, plan.previous}
-            standing = self.standing[plan.environment]
+            standing = self.standing.get(plan.environment, [])
             self.standing[plan.environment] = [d for d in standing if d in wanted]
 
         return self._once("promote", plan, key, keep)

@@ -1,0 +1,55 @@
+"""The targets against their contract."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from target_contract import TargetContract
+
+from akashic.delivery.config import EnvironmentConfig
+from akashic.delivery.local.target import LocalTarget
+from akashic.delivery.targets import MemoryTarget, Plan
+from akashic.engine.deployment_events import ReleaseRef
+
+
+class TestMemoryTarget(TargetContract):
+    @pytest.fixture
+    def place(self) -> MemoryTarget:
+        return MemoryTarget()
+
+    def plan(self, number: int, previous: str = "") -> Plan:
+        release = ReleaseRef(id=f"r{number}", version=str(number), commit="c" * 40, digest="sha256:d")
+        return Plan(
+            environment="staging",
+            deployment=f"d{number}",
+            number=number,
+            release=release,
+            config=EnvironmentConfig(),
+            previous=previous,
+        )
+
+
+class TestLocalTarget(TargetContract):
+    @pytest.fixture
+    def place(self, world: Any) -> Iterator[LocalTarget]:
+        self.world = world
+        target = LocalTarget(world.state_dir)
+        target.wake()
+        yield target
+
+    def plan(self, number: int, previous: str = "") -> Plan:
+        return Plan(
+            environment="staging",
+            deployment=f"d{number}",
+            number=number,
+            release=self.world.release(str(number)).reference,
+            config=self.world.config.environments["staging"],
+            layout=str(self.world.releases.layout.resolve()),
+            previous=previous,
+        )
