@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "delivery"))
 from memory_world import MemoryWorld
 
+from akashic.app.driving import _secret_source
 from akashic.app.github_event import is_from_fork
 from akashic.cancellation import Cancellation
 from akashic.delivery.review import review_waiting, waiting
@@ -85,13 +86,13 @@ def pull_request(head: str | None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
 @pytest.mark.parametrize("head", ["mallory/r", "", None])
-def test_a_privileged_trigger_about_a_fork_is_the_forks(event: str, head: str | None) -> None:
+def test_attack_8_a_privileged_trigger_about_a_fork_is_the_forks(event: str, head: str | None) -> None:
     assert is_from_fork(event, pull_request(head))
     assert not is_from_fork(event, pull_request("O/R"))
 
 
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
-def test_a_forks_run_never_reaches_an_environment(world: MemoryWorld, event: str) -> None:
+def test_attack_8_a_forks_run_never_reaches_an_environment(world: MemoryWorld, event: str) -> None:
     begin(world, trust="fork", event_name=event)
     jobs = ScriptedJobs()
     drive(world, jobs).join(20)
@@ -101,7 +102,9 @@ def test_a_forks_run_never_reaches_an_environment(world: MemoryWorld, event: str
     assert waiting(world.journal, world.deployments) == []
 
 
-def test_a_forks_step_that_deploys_is_rejected_before_a_target_hears_of_it(world: MemoryWorld) -> None:
+def test_attack_8_a_forks_step_that_deploys_never_reaches_a_target(
+    world: MemoryWorld,
+) -> None:
     begin(world, trust="fork")
     # What a step says about itself does not matter: the run's first record does.
     found = world.deploy(world.release(run_id="7"), "staging", run_id="7", job="deploy", trust="trusted")
@@ -112,7 +115,7 @@ def test_a_forks_step_that_deploys_is_rejected_before_a_target_hears_of_it(world
 # Attack 9: secrets handed to fork builds.
 
 
-def test_a_forks_deployment_has_an_empty_secret_set(world: MemoryWorld) -> None:
+def test_attack_9_a_forks_deployment_has_an_empty_secret_set(world: MemoryWorld) -> None:
     asked: list[str] = []
 
     def secrets(environment: str) -> dict[str, str]:
@@ -128,10 +131,28 @@ def test_a_forks_deployment_has_an_empty_secret_set(world: MemoryWorld) -> None:
     assert asked == []
 
 
+def test_attack_9_the_secrets_of_a_job_are_empty_for_a_fork_whatever_is_given(tmp_path: Path) -> None:
+    class Parts:
+        def secrets_of(self, environment: str) -> dict[str, str]:
+            raise AssertionError("the secrets file was opened for a fork")
+
+    source = _secret_source(Parts(), {"GIVEN": "canary"})  # type: ignore[arg-type]
+    for environment in ("", "production"):
+        assert source(environment, "fork") == {}
+
+
+def test_attack_10_one_approval_is_for_one_deployment(world: MemoryWorld) -> None:
+    release = world.release()
+    assert world.approve(world.deploy(release, "production")).status == "promoted"
+    assert world.deploy(release, "production").status == "waiting"
+
+
 # Attacks 10 and 11: one approval for ever; approve A, run B.
 
 
-def test_an_approved_gate_lets_exactly_that_run_deploy_exactly_that_build(world: MemoryWorld) -> None:
+def test_attack_10_an_approved_gate_is_for_that_run_and_that_build(
+    world: MemoryWorld,
+) -> None:
     begin(world)
     release = world.release(run_id="7")
     deployed: list[Any] = []
@@ -146,7 +167,7 @@ def test_an_approved_gate_lets_exactly_that_run_deploy_exactly_that_build(world:
     assert [(d.status, d.approved_by) for d in deployed] == [("promoted", ("ann",))]
 
 
-def test_approve_a_build_b_asks_again(world: MemoryWorld) -> None:
+def test_attack_11_approve_a_build_b_asks_again(world: MemoryWorld) -> None:
     """What was approved is not what the job then deploys: a build came in between."""
     begin(world)
     world.release("1.0", run_id="7")
@@ -165,7 +186,7 @@ def test_approve_a_build_b_asks_again(world: MemoryWorld) -> None:
     assert world.target.calls == []
 
 
-def test_a_push_in_between_is_another_run_and_asks_again(world: MemoryWorld) -> None:
+def test_attack_11_a_push_in_between_is_another_run_and_asks_again(world: MemoryWorld) -> None:
     begin(world)
     release = world.release(run_id="7")
     thread = drive(world, ScriptedJobs())
@@ -181,7 +202,7 @@ def test_a_push_in_between_is_another_run_and_asks_again(world: MemoryWorld) -> 
         assert found.status == "waiting", (built.version, run_id)
 
 
-def test_a_review_of_what_has_changed_since_is_refused(world: MemoryWorld) -> None:
+def test_attack_11_a_review_of_what_has_changed_since_is_refused(world: MemoryWorld) -> None:
     begin(world)
     thread = drive(world, ScriptedJobs())
     until(world, "GateOpened")
@@ -197,7 +218,7 @@ def test_a_review_of_what_has_changed_since_is_refused(world: MemoryWorld) -> No
     thread.join(20)
 
 
-def test_a_review_that_was_written_past_the_checks_counts_for_nothing(world: MemoryWorld) -> None:
+def test_attack_11_a_review_that_was_written_past_the_checks_counts_for_nothing(world: MemoryWorld) -> None:
     """A forged record: of another binding, of somebody who is no reviewer, of the author."""
     begin(world)
     jobs = ScriptedJobs()
@@ -218,14 +239,16 @@ def test_a_review_that_was_written_past_the_checks_counts_for_nothing(world: Mem
 # Attack 13: in whose name.
 
 
-def test_the_actor_of_a_deployment_is_who_triggered_the_run(world: MemoryWorld) -> None:
+def test_attack_13_the_actor_of_a_deployment_is_who_triggered_the_run(world: MemoryWorld) -> None:
     begin(world)
     found = world.deploy(world.release(run_id="7"), "staging", run_id="7", job="deploy", by="root")
     assert found.request.by == "eve"
     assert world.messages[-1].who == "eve"
 
 
-def test_who_triggered_a_run_may_not_approve_it_through_a_step_of_another_name(world: MemoryWorld) -> None:
+def test_attack_13_who_triggered_a_run_may_not_approve_it_under_another_name(
+    world: MemoryWorld,
+) -> None:
     text = """
 environments:
   production:
