@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -13,8 +14,10 @@ from memory_world import Dying, Killed, MemoryWorld
 
 from akashic.cancellation import Cancellation
 from akashic.delivery.config import MemoryTarget as MemoryTargetConfig
+from akashic.delivery.config_file import parse_config
 from akashic.delivery.service import Origin
 from akashic.errors import UsageError
+from akashic.notify.notifier import Notifier
 
 EFFECTS = ("prepare", "apply", "promote")
 
@@ -309,3 +312,18 @@ def test_one_whose_process_died_before_its_rules_were_asked_blocks_nobody(world:
     found = world.deployments.follow("staging", second, Cancellation())
     assert found.status == "promoted"
     assert [id_ for effect, id_, _ in world.target.calls if effect == "apply"] == [first, second]
+
+
+def test_a_dead_webhook_fails_no_deployment(world: MemoryWorld) -> None:
+    said: list[str] = []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{probe.getsockname()[1]}/hook"
+    config = parse_config(
+        "notifications: {deadline_s: 1, receivers: [{type: slack, url_secret: HOOK, allow_private: true}]}"
+    )
+    notifier = Notifier(config.notifications, secret=lambda name: dead, say=said.append, backoff_first_s=0.01)
+    world.restart(notify=notifier.send)
+    assert world.deploy(world.release()).status == "promoted"
+    (delivery,) = notifier.close()
+    assert delivery.status != "delivered"
