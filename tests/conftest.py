@@ -1,0 +1,31 @@
+"""What holds for all tests: they behave the same inside of a run of ours (`akashic run push` here).
+
+There the variables of the outer run would make the commands under test believe that they are its steps, and
+root has one user id and no /proc of its own to give.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
+_INSIDE = os.environ.get("AKASHIC") == "true"
+_ROOT_INSIDE = "root inside of a job has one user id: it cannot run a service as another user"
+_PROC_INSIDE = "a job inside of a job cannot mount a /proc of its own"
+
+
+def pytest_configure() -> None:
+    for name in _OF_THE_RUN:
+        os.environ.pop(f"AKASHIC_{name}", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not _INSIDE:
+        return
+    for item in items:
+        if item.name == "test_only_the_job_s_processes_are_seen":
+            item.add_marker(pytest.mark.skip(reason=_PROC_INSIDE))
+        elif os.geteuid() == 0 and item.path.name in ("test_providers.py", "test_local_services.py"):
+            item.add_marker(pytest.mark.skip(reason=_ROOT_INSIDE))
