@@ -20,7 +20,7 @@ from akashic.delivery.local.processes import marked
 from akashic.delivery.releases import Release, Releases
 from akashic.delivery.service import Deployments, Origin
 from akashic.engine.deployment import Deployment
-from akashic.images.config import image_config
+from akashic.images.config import RUNTIME, image_config
 from akashic.images.spec import ImageSpec
 from akashic.images.store import CONFIG, MANIFEST, Layout, canonical_json
 from akashic.images.tar import Entry, write_layer
@@ -174,6 +174,8 @@ def build(folder: Path, version: str, ways: dict[str, Any]) -> tuple[Path, str]:
     config = image_config(
         spec, "linux/amd64", [("app", layer)], commit="c" * 40, version=version, created_s=0
     )
+    if ways.get("built_with_an_engine"):
+        config["config"]["Labels"].pop(RUNTIME)
     data = canonical_json(config)
     manifest = {
         "schemaVersion": 2,

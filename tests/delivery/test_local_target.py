@@ -67,6 +67,11 @@ def test_a_release_that_exits_at_once_is_rolled_back_with_its_last_words(world, 
     assert "exit code 3" in found.reason
 
 
+def test_a_release_built_with_an_engine_is_refused_with_what_to_do(world, fetch):
+    found = serves_the_old_one(world, fetch, built_with_an_engine=True)
+    assert "akashic image build --engine none" in found.reason
+
+
 def test_a_release_that_answers_500_is_rolled_back(world, fetch):
     world.configure(SHORT)
     assert "expected status 200, found 500" in serves_the_old_one(world, fetch, start="500").reason

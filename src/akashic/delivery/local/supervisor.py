@@ -348,11 +348,17 @@ class Supervisor:
         return start_of(image, root, command=request.command, env=env)
 
     def _unpack(self, request: PrepareRequest, progress: Progress) -> Path:
-        from akashic.images.layout import unpack
+        from akashic.images.layout import read_config, unpack
 
         root = self.paths.release(request.digest)
         if root.is_dir():
             return root
+        if not read_config(Path(request.layout), request.digest).runtime:
+            raise AkashicError(
+                f"the release {request.version} was built with a container engine: its processes need that "
+                "image's own system, and a local target runs them on this machine's",
+                hint="build it with: akashic image build --engine none",
+            )
         progress(f"unpacking {request.version}")
         root.parent.mkdir(parents=True, exist_ok=True)
         temporary = root.with_name(f".{root.name}.{os.getpid()}.{threading.get_ident()}")
