@@ -14,6 +14,12 @@ _OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
 _INSIDE = os.environ.get("AKASHIC") == "true"
 _ROOT_INSIDE = "root inside of a job has one user id: it cannot run a service as another user"
 _PROC_INSIDE = "a job inside of a job cannot mount a /proc of its own"
+_NEEDS_PROC = (
+    "test_only_the_job_s_processes_are_seen",
+    # Who owned a sandbox is told from process numbers and start times, which are the outer namespace's.
+    "test_every_ending_is_clean_wherever_it_is_killed",
+)
+_NEEDS_USERS = ("test_providers.py", "test_local_services.py", "test_a_release_does_not_run_as_root")
 
 
 def pytest_configure() -> None:
@@ -25,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not _INSIDE:
         return
     for item in items:
-        if item.name == "test_only_the_job_s_processes_are_seen":
+        if item.name in _NEEDS_PROC:
             item.add_marker(pytest.mark.skip(reason=_PROC_INSIDE))
-        elif os.geteuid() == 0 and item.path.name in ("test_providers.py", "test_local_services.py"):
+        elif os.geteuid() == 0 and (item.path.name in _NEEDS_USERS or item.name in _NEEDS_USERS):
             item.add_marker(pytest.mark.skip(reason=_ROOT_INSIDE))
