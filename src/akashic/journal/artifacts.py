@@ -8,13 +8,12 @@ documentation of `actions/upload-artifact`.
 
 from __future__ import annotations
 
-import fcntl
 import fnmatch
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +22,7 @@ import msgspec
 
 from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_zip, write_zip
+from akashic.journal.folders import discard, locked, remove, scratch_in
 
 RETENTION_DAYS_DEFAULT = 90
 RETENTION_DAYS_MAX = 90
@@ -97,7 +97,7 @@ class ArtifactStore:
         if not archive and len(members) != 1:
             raise ArtifactError("exactly one file can be uploaded when 'archive' is false")
         self.check_free(name, run_id=run_id, run_attempt=run_attempt, overwrite=overwrite, job_key=job_key)
-        with self._scratch() as scratch:
+        with scratch_in(self._folder) as scratch:
             with open(scratch / "content", "wb") as sink:
                 facts = _pack(sink, members, compression_level, archive)
             with open(scratch / "content", "rb") as content:
@@ -184,19 +184,19 @@ class ArtifactStore:
 
     def delete(self, artifact: Artifact) -> None:
         """Remove it; nothing happens when it is gone already."""
-        with self._locked():
-            self._discard(self._place(artifact))
+        with locked(self._folder):
+            discard(self._folder, self._place(artifact))
 
     def remove_expired(self) -> list[Artifact]:
         """Remove what has expired and what killed processes left; returns the artifacts that were removed."""
         now = self._now()
         removed = []
-        with self._locked():
+        with locked(self._folder):
             for run in self._runs():
                 for place in self._places(run):
                     artifact = self._read(place)
                     if artifact is not None and artifact.expires_at <= now:
-                        self._discard(place)
+                        discard(self._folder, place)
                         removed.append(artifact)
                 with suppress(OSError):
                     (self._folder / run).rmdir()
@@ -204,7 +204,7 @@ class ArtifactStore:
         return removed
 
     def _publish(self, draft: Artifact, scratch: Path, *, overwrite: bool) -> Artifact:
-        with self._locked():
+        with locked(self._folder):
             self.check_free(
                 draft.name,
                 run_id=draft.run_id,
@@ -221,7 +221,7 @@ class ArtifactStore:
                 for other in self._of_run(artifact.run_id):
                     same = other.name == artifact.name and other.run_attempt == artifact.run_attempt
                     if same and other.id != artifact.id:
-                        self._discard(self._place(other))
+                        discard(self._folder, self._place(other))
         return artifact
 
     def _next_id(self) -> int:
@@ -269,29 +269,6 @@ class ArtifactStore:
 
     def _place(self, artifact: Artifact) -> Path:
         return self._folder / artifact.run_id / str(artifact.id)
-
-    def _discard(self, place: Path) -> None:
-        grave = self._folder / "tmp" / f"gone-{os.urandom(8).hex()}"
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            place.rename(grave)
-        _remove(grave)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        scratch = self._folder / "tmp" / os.urandom(8).hex()
-        scratch.mkdir(parents=True)
-        try:
-            yield scratch
-        finally:
-            _remove(scratch)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / ".lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def check_name(name: str) -> None:
@@ -364,13 +341,7 @@ def _digest(content: BufferedReader) -> str:
     return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _sweep(folder: Path, now: float) -> None:
     for left in folder.iterdir() if folder.is_dir() else ():
         if now - left.stat().st_mtime > STALE_S:
-            _remove(left)
+            remove(left)

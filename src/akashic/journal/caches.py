@@ -9,18 +9,18 @@ of `actions/cache`.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_tar, write_tar
+from akashic.journal.folders import discard, locked, remove, scratch_in
 
 SIZE_BYTES_MAX = 10 << 30
 """All caches together; GitHub's limit for a repository."""
@@ -126,7 +126,7 @@ class CacheStore:
             raise CacheError("this run may not write caches: it is from a fork")
         if self._taken(scopes.write, key, version):
             return None
-        with self._scratch() as scratch:
+        with scratch_in(self._folder) as scratch:
             with open(scratch / "content.tar", "wb") as sink:
                 facts = write_tar(sink, members)
             with open(scratch / "content.tar", "rb") as content:
@@ -145,7 +145,7 @@ class CacheStore:
                 last_used_at=now,
             )
             (scratch / "manifest.json").write_bytes(msgspec.json.encode(entry))
-            with self._locked():
+            with locked(self._folder):
                 if self._taken(scopes.write, key, version):
                     return None
                 place = self._place(entry)
@@ -192,13 +192,13 @@ class CacheStore:
 
     def delete(self, entry: CacheEntry) -> None:
         """Remove it; nothing happens when it is gone already."""
-        with self._locked():
-            self._discard(self._place(entry))
+        with locked(self._folder):
+            discard(self._folder, self._place(entry))
 
     def evict(self) -> list[CacheEntry]:
         """Remove what nobody used for too long, then the least recently used until the size fits, then what
         killed processes left. Happens by itself at every save; returns what was removed."""
-        with self._locked():
+        with locked(self._folder):
             return self._evict(keep="")
 
     def _evict(self, *, keep: str) -> list[CacheEntry]:
@@ -209,13 +209,13 @@ class CacheStore:
         for entry in entries:
             too_old = now - entry.last_used_at > self._age_s_max
             if entry.id != keep and (too_old or total > self._size_bytes_max):
-                self._discard(self._place(entry))
+                discard(self._folder, self._place(entry))
                 total -= entry.size
                 removed.append(entry)
         for left in (self._folder / "tmp").glob("*"):
             with suppress(FileNotFoundError):
                 if now - left.stat().st_mtime > STALE_S:
-                    _remove(left)
+                    remove(left)
         return removed
 
     def _taken(self, scope: str, key: str, version: str) -> bool:
@@ -251,35 +251,6 @@ class CacheStore:
     def _place(self, entry: CacheEntry) -> Path:
         return self._folder / _scope_folder(entry.scope) / entry.id
 
-    def _discard(self, place: Path) -> None:
-        grave = self._folder / "tmp" / f"gone-{os.urandom(8).hex()}"
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            place.rename(grave)
-        _remove(grave)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        scratch = self._folder / "tmp" / os.urandom(8).hex()
-        scratch.mkdir(parents=True)
-        try:
-            yield scratch
-        finally:
-            _remove(scratch)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / ".lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
 
 def _scope_folder(scope: str) -> str:
     return hashlib.sha256(scope.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

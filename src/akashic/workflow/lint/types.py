@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from akashic.source.data import Problems
+from akashic.workflow.contexts import KNOWN_CONTEXTS
 from akashic.workflow.expressions import ExpressionError, Scope, evaluate
 from akashic.workflow.expressions.ast import Call, Compare, Index, Literal
 from akashic.workflow.expressions.ast import Node as Tree
@@ -74,22 +75,6 @@ _PROPERTIES: dict[str, frozenset[str]] = {
         ]
     ),
 }
-_OBJECTS = frozenset(
-    [
-        "github",
-        "env",
-        "vars",
-        "job",
-        "jobs",
-        "steps",
-        "runner",
-        "secrets",
-        "strategy",
-        "matrix",
-        "needs",
-        "inputs",
-    ]
-)
 _OBJECT_KEYS = frozenset({("github", "event"), ("job", "container"), ("job", "services")})
 
 
@@ -128,7 +113,7 @@ def is_object(tree: Tree) -> bool:
         return False
     path = (chain.context, *chain.keys)
     if len(path) == 1:
-        return chain.context in _OBJECTS
+        return chain.context in KNOWN_CONTEXTS
     if chain.context in ("steps", "needs", "jobs"):
         return len(path) == 2 or (len(path) == 3 and path[2] == "outputs")
     return path in _OBJECT_KEYS
