@@ -176,6 +176,39 @@ class Sandbox(Protocol):
         included: git works there), copy-on-write where possible. `clean` removes what was there first."""
         ...
 
+    def image_path(self, path: str) -> str:
+        """Where a process of `run_image` finds the file that the job sees at `path`: workspace, home, temp and
+        what lies below them. Any other path comes back as it is."""
+        ...
+
+    def pull_image(self, image: str, *, on_output: OutputSink, cancellation: Cancellation) -> None:
+        """Have `image` on the engine, as the pull policy says. Raises ExecutorError; Unsupported where no
+        container can run."""
+        ...
+
+    def build_image(
+        self, context: str, dockerfile: str, *, on_output: OutputSink, cancellation: Cancellation
+    ) -> str:
+        """Build `dockerfile` (relative to `context`, a folder of this machine) and return the image's id. The
+        same content is built once. Raises ExecutorError with the end of the build's log; Unsupported."""
+        ...
+
+    def run_image(
+        self,
+        image: str,
+        *,
+        entrypoint: str | None,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        on_output: OutputSink,
+        cancellation: Cancellation,
+        timeout_s: float | None = None,
+    ) -> ExitStatus:
+        """Run a container of `image` to its end, as a Docker action runs: on the job's network, in the
+        workspace at `image_path(workspace)`, its own entrypoint unless one is given. `env` comes on top of
+        the image's. The container is gone afterwards. Ends early as `exec` does."""
+        ...
+
     def service_logs(self, name: str) -> bytes:
         """The service's output so far."""
         ...

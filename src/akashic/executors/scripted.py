@@ -1,7 +1,8 @@
 """An executor for tests: keeps files in a folder, runs nothing, and fails where it is told to.
 
 `answers` maps a command line (joined with spaces, or its last argument) to what it prints and its exit code;
-everything else ends with 0 and prints nothing. `opened`, `commands` and `closed` say what happened.
+everything else ends with 0 and prints nothing. `opened`, `commands`, `images` and `closed` say what happened;
+an image answers by its name.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class ScriptedExecutor:
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.commands: list[tuple[str, tuple[str, ...]]] = []
+        self.images: list[tuple[str, str | None, tuple[str, ...], dict[str, str]]] = []
         self.lock = threading.Lock()
 
     @property
@@ -134,6 +136,36 @@ class ScriptedSandbox:
         shutil.copytree(
             tree.root, destination, dirs_exist_ok=True, symlinks=True, ignore=lambda *_: {".git", ".akashic"}
         )
+
+    def image_path(self, path: str) -> str:
+        return path.replace(self._folder, "/github", 1)
+
+    def pull_image(self, image: str, *, on_output: OutputSink, cancellation: Cancellation) -> None:
+        on_output(f"Pulled {image}\n".encode())
+
+    def build_image(
+        self, context: str, dockerfile: str, *, on_output: OutputSink, cancellation: Cancellation
+    ) -> str:
+        on_output(b"Built\n")
+        return f"built:{os.path.basename(context)}/{dockerfile}"
+
+    def run_image(
+        self,
+        image: str,
+        *,
+        entrypoint: str | None,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        on_output: OutputSink,
+        cancellation: Cancellation,
+        timeout_s: float | None = None,
+    ) -> ExitStatus:
+        with self._executor.lock:
+            self._executor.images.append((image, entrypoint, tuple(args), dict(env)))
+        output, code = self._executor.answers.get(image) or (b"", 0)
+        if output:
+            on_output(output)
+        return ExitStatus(code=code)
 
     def service_logs(self, name: str) -> bytes:
         return b""

@@ -23,8 +23,7 @@ from akashic.executors.protocol import (
     SandboxSpec,
     Unsupported,
 )
-
-CONTAINER_EXECUTORS = "docker, kubernetes"
+from akashic.executors.without_images import CONTAINER_EXECUTORS
 
 
 class HostExecutor:

@@ -25,6 +25,7 @@ from akashic.executors.protocol import (
     ServiceSpec,
     Tree,
 )
+from akashic.executors.without_images import WithoutImages
 
 if TYPE_CHECKING:
     from akashic.executors.host.services import Services
@@ -66,7 +67,7 @@ def _safe(name: str) -> str:
     return kept if kept.strip(".") and not kept.startswith("_") else f"w{kept}"
 
 
-class HostSandbox:
+class HostSandbox(WithoutImages):
     """See `akashic.executors.protocol.Sandbox`.
 
     With isolation, the thread that opened it (and threads that it starts afterwards) sees the job's files at
