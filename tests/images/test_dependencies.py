@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 
 from akashic.errors import UsageError
-from akashic.images.dependencies import (
-    PlatformUnavailable,
-    dependency_layer,
-    find_installer,
-    install_command,
-    parse_lock,
-)
+from akashic.images.dependencies import dependency_layer
+from akashic.images.installers import PlatformUnavailable, find_installer, install_command
+from akashic.images.locks import parse_lock
 
 
 def make_wheel(folder: Path, *, tag: str = "py3-none-any", name: str = "greeting") -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from akashic.errors import UsageError
 from akashic.images.engine import base_images, build_command, choose_engine, import_archive
-from akashic.images.layout import build_layout, read_config
+from akashic.images.layout import build_layout
+from akashic.images.read import read_config
 from akashic.images.source import find_source
 from akashic.images.spec import ImageSpec
 from akashic.images.store import ImageError

@@ -12,17 +12,10 @@ import pytest
 
 from akashic.errors import UsageError
 from akashic.images import provenance, sbom
-from akashic.images.layout import (
-    BuildOptions,
-    build_layout,
-    find_image,
-    read_config,
-    read_manifest,
-    referrers,
-    unpack,
-    verify,
-)
+from akashic.images.layout import BuildOptions, build_layout
 from akashic.images.local import local_process
+from akashic.images.naming import find_image, referrers
+from akashic.images.read import read_config, read_manifest, unpack, verify
 from akashic.images.source import find_source
 from akashic.images.spec import HealthCheck, ImageSpec
 from akashic.images.store import ImageError, Layout

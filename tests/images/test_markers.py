@@ -3,7 +3,7 @@
 import pytest
 
 from akashic.errors import UsageError
-from akashic.images.dependencies import LockedRequirement
+from akashic.images.locks import LockedRequirement
 from akashic.images.markers import applying
 
 

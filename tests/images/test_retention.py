@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from akashic.errors import UsageError
-from akashic.images.layout import BuildOptions, build_layout, verify
+from akashic.images.layout import BuildOptions, build_layout
+from akashic.images.read import verify
 from akashic.images.retention import clean_up, list_images
 from akashic.images.source import find_source
 from akashic.images.spec import ImageSpec

@@ -10,9 +10,9 @@ import pytest
 
 from akashic.errors import UsageError
 from akashic.images.advisories import vulnerable
-from akashic.images.dependencies import Package
 from akashic.images.findings import Finding, apply_allow_list, at_least, parse_allow_list, sarif
 from akashic.images.layout import build_layout
+from akashic.images.locks import Package
 from akashic.images.scan import ScanPolicy, scan_image
 from akashic.images.source import find_source
 from akashic.images.spec import HealthCheck, ImageSpec

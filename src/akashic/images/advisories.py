@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from akashic.errors import UsageError
-from akashic.images.dependencies import Package
 from akashic.images.findings import Finding, Severity
+from akashic.images.locks import Package
 from akashic.images.versions import version_key
 
 RECORD_BYTES_MAX = 4 * 1024 * 1024

@@ -17,7 +17,9 @@ import msgspec
 
 from akashic.errors import AkashicError, UsageError
 from akashic.images.config import timestamp
-from akashic.images.layout import BuildOptions, BuiltImage, name_image, read_config, read_manifest
+from akashic.images.layout import BuildOptions, BuiltImage
+from akashic.images.naming import name_image
+from akashic.images.read import read_config, read_manifest
 from akashic.images.references import check_tag
 from akashic.images.source import Source, content_version, read_files
 from akashic.images.spec import ImageSpec

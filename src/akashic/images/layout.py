@@ -1,4 +1,4 @@
-"""Builds an OCI image layout without an engine, and reads one back.
+"""Builds an OCI image layout without an engine.
 
 The same commit gives the same digest, byte for byte: layers are normalised (`tar`, `dependencies`), JSON is
 canonical, every time is the commit's. There is no base image: the local target supplies Python, which the
@@ -8,8 +8,6 @@ outside of what the digest covers.
 
 from __future__ import annotations
 
-import hashlib
-import platform as machine
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,33 +19,15 @@ import msgspec
 from akashic.errors import UsageError
 from akashic.images import provenance, sbom
 from akashic.images.config import ImageConfig, image_config, parse_config
-from akashic.images.dependencies import (
-    DependencyLayer,
-    Package,
-    PlatformUnavailable,
-    dependency_layer,
-    same_on_every_platform,
-)
+from akashic.images.dependencies import DependencyLayer, dependency_layer
+from akashic.images.installers import PlatformUnavailable
+from akashic.images.locks import Package, same_on_every_platform
+from akashic.images.naming import attach, name_image
 from akashic.images.references import check_tag
 from akashic.images.source import Source, SourceFile, content_version, read_file, read_files
 from akashic.images.spec import APPLICATION_FOLDER, ImageSpec
-from akashic.images.store import (
-    CONFIG,
-    EMPTY,
-    INDEX,
-    MANIFEST,
-    REF_NAME,
-    Fault,
-    ImageError,
-    Layout,
-    canonical_json,
-)
+from akashic.images.store import CONFIG, INDEX, MANIFEST, Layout, canonical_json
 from akashic.images.tar import Entry, Layer, write_layer
-from akashic.images.unpack import Limits, unpack_layers
-
-BUILT_AT = "akashic.built-at"
-NAME = "akashic.image.name"
-VERSION = "akashic.image.version"
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,12 +77,6 @@ class _Part:
     platform: str
     descriptor: dict[str, Any]
     config: dict[str, Any]
-
-
-def host_platform() -> str:
-    """This machine as OCI writes it: `linux/amd64`, `linux/arm64`."""
-    names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-    return f"linux/{names.get(machine.machine().lower(), machine.machine().lower())}"
 
 
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,124 +153,6 @@ def build_layout(
         left_out=left_out,
         referrers={kind: descriptor["digest"] for kind, descriptor in attached.items()},
     )
-
-
-def name_image(
-    store: Layout,
-    descriptor: dict[str, Any],
-    tags: Sequence[str],
-    *,
-    name: str,
-    version: str,
-    built_at: float,
-    referrers: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Put an image into the layout's index: a tag moves from the image that had it, as in a registry."""
-    known = {NAME: name, VERSION: version, BUILT_AT: f"{built_at:.3f}"}
-
-    def edit(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        new_digests = {referrer["digest"] for referrer in referrers}
-        kept: list[dict[str, Any]] = []
-        older: set[str] = set()
-        for entry in entries:
-            tag = entry.get("annotations", {}).get(REF_NAME)
-            if entry["digest"] == descriptor["digest"]:
-                if tag and tag not in tags:
-                    older.add(tag)
-            elif tag in tags and entry["digest"] not in new_digests:
-                # The image that loses its tag stays, by its digest.
-                rest = {key: value for key, value in entry["annotations"].items() if key != REF_NAME}
-                if not any(other["digest"] == entry["digest"] for other in kept):
-                    kept.append({**entry, "annotations": rest})
-            elif entry["digest"] not in new_digests:
-                kept.append(entry)
-        names = [*tags, *sorted(older)] or [""]
-        for tag in names:
-            named = {**known, REF_NAME: tag} if tag else known
-            kept.append({**descriptor, "annotations": named})
-        return [*kept, *referrers]
-
-    store.change(edit)
-
-
-def find_image(layout: Path, reference: str, *, name: str = "") -> str:
-    """The digest that a tag, a version, a digest or the beginning of one (twelve digits or more) stands for.
-    Raises ImageError when there is none or several."""
-    matches: list[str] = []
-    for entry in Layout(layout).entries():
-        notes = entry.get("annotations", {})
-        if "artifactType" in entry or (name and notes.get(NAME, name) != name):
-            continue
-        digest = str(entry["digest"])
-        short = reference.removeprefix("sha256:")
-        by_digest = len(short) >= 12 and digest.removeprefix("sha256:").startswith(short)
-        if by_digest or notes.get(REF_NAME) == reference or notes.get(VERSION) == reference:
-            matches.append(digest)
-    found = list(dict.fromkeys(matches))
-    if len(found) != 1:
-        what = "no image" if not found else f"{len(found)} images"
-        raise ImageError(
-            f"{layout}: {what} named {reference!r}", hint="akashic image list shows what there is"
-        )
-    return found[0]
-
-
-def read_manifest(layout: Path, digest: str, *, platform: str = "") -> dict[str, Any]:
-    """The manifest of an image for a platform (empty: this machine's, or the only one). Raises ImageError."""
-    store = Layout(layout)
-    document = store.read_json(digest)
-    if document.get("mediaType") == INDEX:
-        wanted = platform or host_platform()
-        children = document.get("manifests", [])
-        for child in children:
-            about = child.get("platform", {})
-            if f"{about.get('os')}/{about.get('architecture')}" == wanted:
-                return store.read_json(str(child["digest"]))
-        raise ImageError(f"the image {digest} has no part for {wanted}")
-    if document.get("mediaType") != MANIFEST:
-        raise ImageError(f"{digest} is not an image manifest")
-    return document
-
-
-def read_config(layout: Path, digest: str, *, platform: str = "") -> ImageConfig:
-    """How the image is started. Raises ImageError when it is missing or damaged."""
-    manifest = read_manifest(layout, digest, platform=platform)
-    return parse_config(Layout(layout).read_json(str(manifest["config"]["digest"])))
-
-
-def unpack(
-    layout: Path, digest: str, destination: Path, *, platform: str = "", limits: Limits | None = None
-) -> ImageConfig:
-    """Unpack the image's files into `destination` (new or empty) and say how to start it.
-
-    Every layer's digest is checked first. Raises ImageError (UnsafeImage for hostile content); then nothing
-    is left at the destination.
-    """
-    store = Layout(layout)
-    manifest = read_manifest(layout, digest, platform=platform)
-    config = parse_config(store.read_json(str(manifest["config"]["digest"])))
-    layers: list[tuple[Path, str]] = []
-    for descriptor in manifest.get("layers", []):
-        path = store.blob_path(str(descriptor.get("digest")))
-        _verify_layer(path, str(descriptor["digest"]))
-        layers.append((path, str(descriptor.get("mediaType"))))
-    unpack_layers(layers, destination, limits or Limits())
-    return config
-
-
-def verify(layout: Path) -> list[Fault]:
-    """Check every digest in the layout; empty when it is sound."""
-    return Layout(layout).verify()
-
-
-def _verify_layer(path: Path, digest: str) -> None:
-    try:
-        with path.open("rb") as file:
-            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except FileNotFoundError:
-        raise ImageError(f"{path}: the layer is missing", hint="build the image again") from None
-    if actual != digest:
-        raise ImageError(f"{path}: the layer is damaged", hint="build the image again")
 
 
 def _check(spec: ImageSpec) -> None:
@@ -426,32 +282,3 @@ def _attach(
         "sbom": attach(store, subject, sbom.MEDIA_TYPE, canonical_json(bill)),
         "provenance": attach(store, subject, provenance.MEDIA_TYPE, canonical_json(statement)),
     }
-
-
-def attach(store: Layout, subject: dict[str, Any], media_type: str, content: bytes) -> dict[str, Any]:
-    """Keep `content` as an artifact that refers to an image (OCI image specification 1.1, "subject"); returns
-    the descriptor that belongs into the index."""
-    empty = b"{}"
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": media_type,
-        "config": {"mediaType": EMPTY, "digest": store.put(empty), "size": len(empty)},
-        "layers": [{"mediaType": media_type, "digest": store.put(content), "size": len(content)}],
-        "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
-    }
-    data = canonical_json(manifest)
-    return {"mediaType": MANIFEST, "digest": store.put(data), "size": len(data), "artifactType": media_type}
-
-
-def referrers(layout: Path, digest: str, media_type: str = "") -> list[bytes]:
-    """The contents of the artifacts that refer to an image, of one media type or all."""
-    store = Layout(layout)
-    found: list[bytes] = []
-    for entry in store.entries():
-        if "artifactType" not in entry or (media_type and entry["artifactType"] != media_type):
-            continue
-        manifest = store.read_json(str(entry["digest"]))
-        if manifest.get("subject", {}).get("digest") == digest:
-            found.extend(store.read(str(layer["digest"])) for layer in manifest["layers"])
-    return found

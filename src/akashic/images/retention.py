@@ -10,7 +10,7 @@ import msgspec
 
 from akashic.errors import UsageError
 from akashic.images.globs import GlobSet
-from akashic.images.layout import BUILT_AT, NAME, VERSION
+from akashic.images.naming import BUILT_AT, NAME, VERSION
 from akashic.images.store import REF_NAME, Layout
 
 KEEP_DEFAULT = 10

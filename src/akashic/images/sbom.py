@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from akashic.images.config import timestamp
-from akashic.images.dependencies import Package
+from akashic.images.locks import Package
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 

@@ -15,9 +15,10 @@ import msgspec
 
 from akashic.images.advisories import vulnerable
 from akashic.images.config import ImageConfig
-from akashic.images.dependencies import Package, license_of, normal_name
 from akashic.images.findings import Finding, Severity
-from akashic.images.layout import read_config, read_manifest
+from akashic.images.installed import license_of
+from akashic.images.locks import Package, normal_name
+from akashic.images.read import read_config, read_manifest
 from akashic.images.store import ImageError, Layout
 from akashic.images.unpack import Limits
 

@@ -24,6 +24,11 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
+# What Docker's engines and registries wrote before the OCI's types; the documents have the same shape.
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+INDEXES = (INDEX, DOCKER_INDEX)
+MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 REF_NAME = "org.opencontainers.image.ref.name"
 
 DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
@@ -216,7 +221,7 @@ class Layout:
             yield Fault(
                 where=digest, message=f"is {size} bytes, its descriptor says {descriptor.get('size')}"
             )
-        elif descriptor.get("mediaType") in (MANIFEST, INDEX):
+        elif descriptor.get("mediaType") in (*MANIFESTS, *INDEXES):
             waiting.extend(_children(path.read_bytes()))
 
     @contextmanager
@@ -250,7 +255,7 @@ def _children(data: bytes) -> list[dict[str, Any]]:
         document = msgspec.json.decode(data, type=dict[str, Any])
     except msgspec.MsgspecError:
         return []
-    if document.get("mediaType") not in (MANIFEST, INDEX):
+    if document.get("mediaType") not in (*MANIFESTS, *INDEXES):
         return []
     children = [*document.get("manifests", []), *document.get("layers", [])]
     for name in ("config", "subject"):

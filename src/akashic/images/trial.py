@@ -19,8 +19,8 @@ import msgspec
 
 from akashic.errors import UsageError
 from akashic.images.config import ImageConfig
-from akashic.images.layout import unpack
 from akashic.images.local import local_process
+from akashic.images.read import unpack
 
 POLL_S = 0.1
 STOP_TIMEOUT_S = 10.0

@@ -230,7 +230,7 @@ def _report_build(args: argparse.Namespace, context: CommandContext, built: Buil
 
 
 def _digest(args: argparse.Namespace, application: Application) -> str:
-    from akashic.images.layout import find_image
+    from akashic.images.naming import find_image
     from akashic.images.retention import list_images
 
     layout = application.releases.layout

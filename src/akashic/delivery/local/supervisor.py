@@ -338,7 +338,7 @@ class Supervisor:
         return EffectOutcome(evidence=evidence, notes=start.notes, url=address(slot.instances[0]))
 
     def _start(self, request: PrepareRequest, root: Path, values: dict[str, str]) -> Start:
-        from akashic.images.layout import read_config
+        from akashic.images.read import read_config
 
         image = read_config(Path(request.layout), request.digest)
         env = {
@@ -348,7 +348,7 @@ class Supervisor:
         return start_of(image, root, command=request.command, env=env)
 
     def _unpack(self, request: PrepareRequest, progress: Progress) -> Path:
-        from akashic.images.layout import read_config, unpack
+        from akashic.images.read import read_config, unpack
 
         root = self.paths.release(request.digest)
         if root.is_dir():
