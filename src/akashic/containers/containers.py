@@ -1,0 +1,228 @@
+"""Containers of an engine: from create to remove, with commands and files inside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from akashic.cancellation import Cancellation
+from akashic.containers.errors import Conflict, NotFound
+from akashic.containers.streams import PIECE_BYTES, Demultiplexer
+from akashic.containers.transport import Hijacked, Transport
+
+
+class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A container as the engine sees it. `health` is empty without a check, else starting, healthy,
+    unhealthy; `ports` maps `5432/tcp` to ports of this machine; `addresses` a network's name to the address
+    in it."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    status: str
+    exit_code: int
+    error: str
+    pid: int
+    out_of_memory: bool
+    health: str
+    labels: dict[str, str]
+    ports: dict[str, tuple[int, ...]]
+    addresses: dict[str, str]
+    health_test: tuple[str, ...]
+
+
+class ContainerSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A container in a list."""
+
+    id: str
+    names: tuple[str, ...]
+    image: str
+    state: str
+    labels: dict[str, str]
+
+
+class Containers:
+    """The engine's containers."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, config: Mapping[str, Any], *, name: str = "", platform: str = "") -> str:
+        """Make a container from the API's own description (Image, Cmd, HostConfig, …); its id. Raises
+        NotFound for a missing image, Conflict for a name that is taken."""
+        query = {"name": name or None, "platform": platform or None}
+        return str(self._transport.call("POST", "/containers/create", query=query, body=dict(config))["Id"])
+
+    def start(self, container: str) -> None:
+        """Raises EngineError with the runtime's reason, Conflict when a port is taken."""
+        self._transport.call("POST", f"/containers/{container}/start")
+
+    def inspect(self, container: str) -> ContainerInfo:
+        found = self._transport.call("GET", f"/containers/{container}/json")
+        state, config = found.get("State") or {}, found.get("Config") or {}
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        return ContainerInfo(
+            id=found["Id"],
+            name=str(found.get("Name") or "").lstrip("/"),
+            image=str(found.get("Image") or ""),
+            running=bool(state.get("Running")),
+            status=str(state.get("Status") or ""),
+            exit_code=int(state.get("ExitCode") or 0),
+            error=str(state.get("Error") or ""),
+            pid=int(state.get("Pid") or 0),
+            out_of_memory=bool(state.get("OOMKilled")),
+            health=str((state.get("Health") or {}).get("Status") or "").replace("none", ""),
+            labels=dict(config.get("Labels") or {}),
+            ports=_ports((found.get("NetworkSettings") or {}).get("Ports") or {}),
+            addresses={name: str(net.get("IPAddress") or "") for name, net in networks.items()},
+            health_test=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        )
+
+    def list(self, *, labels: Sequence[str] = (), every: bool = True) -> Sequence[ContainerSummary]:
+        """Containers with all of these labels (`name` or `name=value`); stopped ones too unless told."""
+        filters = json.dumps({"label": list(labels)} if labels else {})
+        found = self._transport.call("GET", "/containers/json", query={"all": every, "filters": filters})
+        return [
+            ContainerSummary(
+                id=item["Id"],
+                names=tuple(name.lstrip("/") for name in item.get("Names") or ()),
+                image=item.get("Image") or "",
+                state=item.get("State") or "",
+                labels=dict(item.get("Labels") or {}),
+            )
+            for item in found or ()
+        ]
+
+    def wait(self, container: str, *, cancellation: Cancellation | None = None) -> int:
+        """Until it has ended; its exit code."""
+        with self._transport.stream(
+            "POST", f"/containers/{container}/wait", cancellation=cancellation
+        ) as response:
+            answer = json.loads(response.read())
+        return int(answer.get("StatusCode", 0))
+
+    def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to its first process; nothing happens when it does not run."""
+        with contextlib.suppress(NotFound, Conflict):
+            self._transport.call("POST", f"/containers/{container}/kill", query={"signal": signal})
+
+    def stop(self, container: str, *, timeout_s: int = 10) -> None:
+        """Ask it to end, and end it when it has not after the time."""
+        with contextlib.suppress(NotFound):
+            self._transport.call(
+                "POST", f"/containers/{container}/stop", query={"t": timeout_s}, timeout_s=timeout_s + 60.0
+            )
+
+    def remove(self, container: str, *, force: bool = True, volumes: bool = True) -> None:
+        """Remove it with its anonymous volumes; nothing happens when it is gone or going."""
+        with contextlib.suppress(NotFound, Conflict):
+            self._transport.call("DELETE", f"/containers/{container}", query={"force": force, "v": volumes})
+
+    def remove_later(self, container: str) -> None:
+        """Ask for its end and removal without waiting for either."""
+        self._transport.post_and_forget(
+            "DELETE", f"/containers/{container}", query={"force": True, "v": True}
+        )
+
+    def rename(self, container: str, name: str) -> None:
+        self._transport.call("POST", f"/containers/{container}/rename", query={"name": name})
+
+    def logs(self, container: str, *, tail: int | None = None, bytes_max: int = 1 << 20) -> bytes:
+        """What it has written so far, both kinds; the last `tail` lines, and the last `bytes_max` bytes."""
+        parts: list[bytes] = []
+        kept = 0
+
+        def keep(piece: bytes) -> None:
+            nonlocal kept
+            parts.append(piece)
+            kept += len(piece)
+            while len(parts) > 1 and kept - len(parts[0]) >= bytes_max:
+                kept -= len(parts.pop(0))
+
+        split = Demultiplexer(keep)
+        query = {"stdout": True, "stderr": True, "tail": "all" if tail is None else tail}
+        with self._transport.stream(
+            "GET", f"/containers/{container}/logs", query=query, timeout_s=60.0
+        ) as answer:
+            while piece := answer.read1(PIECE_BYTES):
+                split.feed(piece)
+        return b"".join(parts)[-bytes_max:]
+
+    def attach(self, container: str, *, stdin: bool = False) -> Hijacked:
+        """Its output from now on (and its input); attach before `start` to miss nothing. Multiplexed unless
+        the container has a terminal."""
+        query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin}
+        return self._transport.hijack(f"/containers/{container}/attach", query=query)
+
+    def exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        on_output: Callable[[bytes], None] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> int:
+        """Run a command inside and wait for it; its exit code (126 and 127 as shells have them). Cancelling
+        stops the waiting, not the command: it ends with its container."""
+        made = self._transport.call(
+            "POST",
+            f"/containers/{container}/exec",
+            body={
+                "Cmd": list(argv),
+                "Env": [f"{name}={value}" for name, value in (env or {}).items()],
+                "WorkingDir": cwd,
+                "User": user,
+                "AttachStdout": True,
+                "AttachStderr": True,
+            },
+        )
+        identity = made["Id"]
+        stream = self._transport.hijack(f"/exec/{identity}/start", body={"Detach": False, "Tty": False})
+        forget = cancellation.on_cancel(stream.abort) if cancellation is not None else None
+        try:
+            split = Demultiplexer(on_output or _ignore)
+            while piece := stream.receive():
+                split.feed(piece)
+        finally:
+            if forget is not None:
+                forget()
+            stream.close()
+        code = self._transport.call("GET", f"/exec/{identity}/json").get("ExitCode")
+        return -1 if code is None else int(code)
+
+    def put_archive(self, container: str, folder: str, archive: bytes | Iterable[bytes]) -> None:
+        """Unpack a tar at a folder of the container."""
+        with self._transport.stream(
+            "PUT",
+            f"/containers/{container}/archive",
+            query={"path": folder, "noOverwriteDirNonDir": True},
+            body=archive,
+            headers={"Content-Type": "application/x-tar"},
+        ) as response:
+            response.read()
+
+    def get_archive(self, container: str, path: str) -> contextlib.AbstractContextManager[Any]:
+        """A file or folder of the container as a tar to read; NotFound when there is none."""
+        return self._transport.stream("GET", f"/containers/{container}/archive", query={"path": path})
+
+
+def _ports(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {
+        inner: tuple(
+            dict.fromkeys(int(binding["HostPort"]) for binding in bindings if binding.get("HostPort"))
+        )
+        for inner, bindings in found.items()
+        if bindings
+    }
+
+
+def _ignore(_: bytes) -> None:
+    return

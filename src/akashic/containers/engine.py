@@ -1,0 +1,63 @@
+"""One engine: its images, containers, networks and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from akashic.containers.containers import Containers
+from akashic.containers.endpoint import Endpoint, find_endpoint
+from akashic.containers.images import Images
+from akashic.containers.networks import Networks, Volumes
+from akashic.containers.transport import Transport
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """`name` is Docker or Podman; `rootless` and `security` as the engine tells them."""
+
+    name: str
+    version: str
+    api_version: str
+    os: str
+    architecture: str
+    rootless: bool
+    security: tuple[str, ...]
+    folder: str
+
+
+class Engine:
+    """Thread-safe. Nothing is asked before it is needed: `connect` only finds out where the engine
+    listens."""
+
+    def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
+        self.transport = Transport(endpoint)
+        self.images = Images(self.transport, environ)
+        self.containers = Containers(self.transport)
+        self.networks = Networks(self.transport)
+        self.volumes = Volumes(self.transport)
+
+    @classmethod
+    def connect(cls, environ: Mapping[str, str]) -> Engine:
+        """The engine that the user's `docker` would use. Raises EngineMissing, UsageError."""
+        return cls(find_endpoint(environ), environ)
+
+    def ping(self) -> str:
+        """The API version both speak. Raises EngineMissing when nobody answers."""
+        return self.transport.version
+
+    def info(self) -> EngineInfo:
+        """What kind of engine it is."""
+        info, version = self.transport.call("GET", "/info"), self.transport.call("GET", "/version")
+        parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
+        security = tuple(str(option) for option in info.get("SecurityOptions") or ())
+        return EngineInfo(
+            name="Podman" if any("podman" in part.lower() for part in parts) else "Docker",
+            version=str(version.get("Version") or ""),
+            api_version=str(version.get("ApiVersion") or ""),
+            os=str(version.get("Os") or ""),
+            architecture=str(version.get("Arch") or ""),
+            rootless=any("rootless" in option for option in security),
+            security=security,
+            folder=str(info.get("DockerRootDir") or ""),
+        )

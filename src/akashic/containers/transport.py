@@ -1,0 +1,282 @@
+"""HTTP to the engine: one request, one connection; JSON answers, streams, and connections taken over.
+
+Source: the Docker Engine API reference (versioning, attach and exec hijacking). A connection to a unix socket
+costs a tenth of a millisecond, so none is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from akashic.cancellation import Cancellation
+from akashic.containers.endpoint import Endpoint
+from akashic.containers.errors import EngineError, EngineMissing, refused, unreachable
+from akashic.errors import Interrupted
+
+API_VERSION_MIN = (1, 40)
+"""Docker Engine 19.03, Podman 3: older ones lack what we use."""
+API_VERSION_MAX = (1, 47)
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 120.0
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+
+Body = bytes | Iterable[bytes]
+Query = Mapping[str, str | int | bool | None]
+
+
+class Hijacked:
+    """A connection that now carries a process's input and output. `early` came with the answer's head."""
+
+    def __init__(self, connection: socket.socket, early: bytes) -> None:
+        self._socket = connection
+        self._early = early
+
+    def receive(self, size: int = 1 << 16) -> bytes:
+        """The next bytes, empty at the end."""
+        if self._early:
+            found, self._early = self._early[:size], self._early[size:]
+            return found
+        try:
+            return self._socket.recv(size)
+        except OSError:
+            return b""
+
+    def send(self, content: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(content)
+
+    def end_input(self) -> None:
+        """No more input comes; output goes on."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """End it from another thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Transport:
+    """Speaks to one engine. Thread-safe: every request has a connection of its own."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._version = ""
+
+    @property
+    def version(self) -> str:
+        """The API version that both sides speak (`1.41`). Raises EngineError for an engine that is too
+        old."""
+        if not self._version:
+            self._version = self._negotiate()
+        return self._version
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = ANSWER_TIMEOUT_S,
+    ) -> Any:
+        """A JSON answer (None when empty). Raises EngineError and its kinds."""
+        content = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **(headers or {})} if content is not None else headers
+        with self.stream(
+            method, path, query=query, body=content, headers=sent, timeout_s=timeout_s
+        ) as response:
+            answer = response.read(ANSWER_BYTES_MAX)
+        if not answer.strip():
+            return None
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise EngineError(f"the container engine's answer to {method} {path} is not JSON") from None
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer to read bit by bit. Cancelling ends it with Interrupted."""
+        connection = self._connect(timeout_s)
+        forget = cancellation.on_cancel(lambda: _cut(connection)) if cancellation is not None else None
+        try:
+            response = self._ask(connection, method, self._url(path, query), body, headers or {})
+            if response.status >= 300:
+                raise refused(response.status, _message(response.read(ANSWER_BYTES_MAX)))
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            if cancellation is not None and cancellation.is_set():
+                raise Interrupted(f"stopped: {cancellation.reason}") from None
+            raise self._lost(error) from error
+        finally:
+            if forget is not None:
+                forget()
+            connection.close()
+        if cancellation is not None and cancellation.is_set():
+            # A connection that was cut looks like one that came to its end.
+            raise Interrupted(f"stopped: {cancellation.reason}")
+
+    def post_and_forget(self, method: str, path: str, *, query: Query | None = None) -> None:
+        """Ask for something and do not wait for it: the engine goes on when we hang up."""
+        with contextlib.suppress(EngineError, OSError):
+            connection = self._connect(CONNECT_TIMEOUT_S)
+            try:
+                connection.putrequest(method, self._url(path, query), skip_accept_encoding=True)
+                connection.putheader("Content-Length", "0")
+                connection.endheaders()
+            finally:
+                connection.close()
+
+    def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Hijacked:
+        """POST and take the connection over. Raises EngineError and its kinds."""
+        content = json.dumps(body).encode() if body is not None else b""
+        head = (
+            f"POST {self._url(path, query)} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: "
+            f"tcp\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        connection = self._socket(ANSWER_TIMEOUT_S)
+        try:
+            connection.sendall(head.encode() + content)
+            received = b""
+            while b"\r\n\r\n" not in received:
+                part = connection.recv(4096)
+                if not part or len(received) > 1 << 16:
+                    raise EngineError("the container engine closed the connection before it answered")
+                received += part
+            header, _, early = received.partition(b"\r\n\r\n")
+            status = int(header.split(b" ", 2)[1])
+            if status not in (101, 200):
+                raise refused(status, _message(_rest(connection, header, early)))
+            connection.settimeout(None)
+        except (OSError, ValueError, IndexError) as error:
+            connection.close()
+            raise self._lost(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return Hijacked(connection, early)
+
+    def _negotiate(self) -> str:
+        connection = self._connect(CONNECT_TIMEOUT_S)
+        try:
+            response = self._ask(connection, "GET", "/_ping", None, {})
+            response.read(4096)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error) from error
+        finally:
+            connection.close()
+        said = response.getheader("Api-Version") or ""
+        numbers = re.fullmatch(r"([0-9]+)\.([0-9]+)", said)
+        if response.status != 200 or numbers is None:
+            raise EngineMissing(f"what listens at {self.endpoint} is no container engine")
+        theirs = (int(numbers[1]), int(numbers[2]))
+        if theirs < API_VERSION_MIN:
+            raise EngineError(
+                f"the container engine at {self.endpoint} speaks API {said}, and 1.40 is needed",
+                hint="update it: Docker 19.03 or Podman 3 are the oldest that work",
+            )
+        major, minor = min(theirs, API_VERSION_MAX)
+        return f"{major}.{minor}"
+
+    def _url(self, path: str, query: Query | None) -> str:
+        given = {
+            name: str(int(value)) if isinstance(value, bool) else str(value)
+            for name, value in (query or {}).items()
+            if value is not None
+        }
+        return f"/v{self.version}{quote(path)}" + (f"?{urlencode(given)}" if given else "")
+
+    def _socket(self, timeout_s: float | None) -> socket.socket:
+        end = self.endpoint
+        try:
+            if not end.path:
+                connection = socket.create_connection((end.host, end.port), timeout=CONNECT_TIMEOUT_S)
+            else:
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.settimeout(CONNECT_TIMEOUT_S)
+                connection.connect(end.path)
+        except OSError as error:
+            raise unreachable(error, str(end)) from error
+        connection.settimeout(timeout_s)
+        return connection
+
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = self._socket(timeout_s)
+        return connection
+
+    @staticmethod
+    def _ask(
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        body: Body | None,
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        streamed = body is not None and not isinstance(body, bytes)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # An engine that refuses a long body answers before it has read it all.
+            connection.request(method, url, body=body, headers=dict(headers), encode_chunked=streamed)
+        return connection.getresponse()
+
+    def _lost(self, error: Exception) -> EngineError:
+        if isinstance(error, TimeoutError):
+            return EngineError(
+                f"the container engine at {self.endpoint} does not answer",
+                hint="see what it does: `journalctl -u docker`, or restart it",
+            )
+        if isinstance(error, EngineError):
+            return error
+        return EngineMissing(
+            f"the connection to the container engine at {self.endpoint} was lost: {error}",
+            hint="see that the engine still runs: `docker info`",
+        )
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _message(content: bytes) -> str:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return content.decode(errors="replace")
+    if isinstance(found, dict):
+        return str(found.get("message") or found.get("cause") or found)
+    return str(found)
+
+
+def _rest(connection: socket.socket, header: bytes, early: bytes) -> bytes:
+    """The body of an answer that was not the one hoped for."""
+    length = re.search(rb"(?i)content-length: *([0-9]+)", header)
+    wanted = min(int(length[1]), 1 << 16) if length else 0
+    while len(early) < wanted:
+        part = connection.recv(wanted - len(early))
+        if not part:
+            break
+        early += part
+    return early
