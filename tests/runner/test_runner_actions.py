@@ -197,10 +197,12 @@ def test_an_override_comes_first(house: Any) -> None:
 def test_a_container_action_is_refused_with_the_executors_that_can(house: Any, publish: Any) -> None:
     outcome = house.run("- uses: docker://alpine:3")
     assert outcome.result.conclusion == "failure"
-    assert "docker, kubernetes" in outcome.log
+    assert "akashic run --executor docker" in outcome.log
     publish("octo/image", {"action.yml": "runs: {using: docker, image: Dockerfile}\n"})
     outcome = house.run("- {uses: octo/image@v1, id: a}")
-    assert "runs in a container" in outcome.step("a").error
+    assert "runs in a container" in outcome.result.reason
+    outcome = house.run("- {run: 'mkdir a; touch a/Dockerfile'}\n- {uses: ./a, id: a}")
+    assert "runs no containers" in outcome.step("a").error and "docker" in outcome.log
 
 
 @pytest.mark.parametrize(

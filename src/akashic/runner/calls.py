@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from akashic.cancellation import Cancellation
 from akashic.engine.requests import Conclusion
-from akashic.executors.protocol import ExitStatus
+from akashic.executors.protocol import ExitStatus, OutputSink
 from akashic.runner.commands import Commands, Effects
 from akashic.runner.files import KINDS, CommandFiles, apply_file
 from akashic.runner.matchers import Matchers
@@ -60,6 +60,9 @@ class Call:
     github: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     files_taken: bool = False
+    job_path: Callable[[str], str] = str
+    """From a path as the step's process sees it to the same file's path in the job; they differ in the
+    container of a Docker action."""
     output: StepOutput = field(init=False)
     commands: Commands = field(init=False)
 
@@ -84,14 +87,15 @@ class Call:
         self.commands.error(message)
         self.error = self.error or self.state.masker.mask_text(message)
 
-    def process_env(self, extra: dict[str, str]) -> dict[str, str]:
-        """The environment of the step's process: GITHUB_* of this step and its files included."""
+    def process_env(self, extra: dict[str, str], *, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of the step's process: GITHUB_* of this step and its files included. See
+        `JobState.process_env` for `base`."""
         fixed = {"GITHUB_ACTION": self.id, **self.slot.environment()}
         for key in ("action_path", "action_repository", "action_ref"):
             value = self.github.get(key) or self.frame.contexts.get("github", {}).get(key)
             if value:
                 fixed[f"GITHUB_{key.upper()}"] = str(value)
-        return self.state.process_env(self.env, {**fixed, **extra})
+        return self.state.process_env(self.env, {**fixed, **extra}, base=base)
 
     def execute(
         self,
@@ -102,16 +106,22 @@ class Call:
         cancellation: Cancellation | None = None,
     ) -> ExitStatus:
         """Run the step's process: its output is obeyed and logged, its files are taken over."""
+        return self.follow(
+            lambda on_output: self.state.sandbox.exec(
+                argv,
+                env=env,
+                cwd=cwd,
+                on_output=on_output,
+                cancellation=cancellation or self.cancellation,
+                timeout_s=self.timeout_s,
+            )
+        )
+
+    def follow(self, run: Callable[[OutputSink], ExitStatus]) -> ExitStatus:
+        """Run what is the step's own work: its output is obeyed and logged, its files are taken over."""
         self.output.commands = self.commands
         self.output.effects = self.effects
-        status = self.state.sandbox.exec(
-            argv,
-            env=env,
-            cwd=cwd,
-            on_output=self.output.feed,
-            cancellation=cancellation or self.cancellation,
-            timeout_s=self.timeout_s,
-        )
+        status = run(self.output.feed)
         self.output.finish()
         self.output.commands = None
         self.take_files()
@@ -150,12 +160,12 @@ def make_commands(call: Call, output: StepOutput, matchers: Matchers | None = No
     state = call.state
 
     def read_file(path: str) -> bytes | None:
-        full = path if path.startswith("/") else f"{state.sandbox.workspace}/{path}"
+        full = call.job_path(path) if path.startswith("/") else f"{state.sandbox.workspace}/{path}"
         return state.sandbox.read(full, bytes_max=1024 * 1024)
 
     return Commands(
         effects=call.effects,
-        add_mask=state.masker.add,
+        add_mask=state.mask,
         write=output.say,
         matchers=matchers if matchers is not None else state.matchers,
         read_file=read_file,

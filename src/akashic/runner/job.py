@@ -8,20 +8,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.driver.ports import JobReporter
 from akashic.engine.requests import Annotation, Conclusion, JobRequest, JobResult, StepReport
 from akashic.errors import AkashicError
-from akashic.executors.protocol import Sandbox
+from akashic.executors.protocol import KeepingExecutor, KeepingSandbox, Sandbox
 from akashic.runner.actions.prepare import find_actions
 from akashic.runner.background import BackgroundSteps
 from akashic.runner.file_slots import FileSlots
 from akashic.runner.hash_files import hash_files
 from akashic.runner.job_secrets import TOKEN, resolve_secrets
 from akashic.runner.joblog import JobLog
-from akashic.runner.later_steps import run_posts, run_pres
+from akashic.runner.keeping import KeptJob, pack, snapshot, take_up, unpack
+from akashic.runner.later_steps import run_image_steps, run_posts, run_pres
 from akashic.runner.masking import Masker
 from akashic.runner.outputs import job_outputs
 from akashic.runner.parts import RunnerParts
@@ -67,6 +69,8 @@ class _Attempt:
         self._cancellation = Cancellation()
         self._timed_out = False
         self._started_at = parts.clock.now()
+        self._before: KeptJob | None = None
+        """The job before the step that is being run, while none has failed."""
 
     def run(self) -> JobResult:
         request = self._request
@@ -105,6 +109,7 @@ class _Attempt:
         set_up = _PseudoStep(self._parts, self._reporter, log, self._masker, 1, "Set up job")
         sandbox: Sandbox | None = None
         state: JobState | None = None
+        secrets: dict[str, str] = {}
         try:
             try:
                 secrets = resolve_secrets(self._request, self._parts.secrets, self._masker)
@@ -112,9 +117,21 @@ class _Attempt:
                 set_up.name_job(self._request, self._parts)
                 # Before the place is open: inside it, this machine's folders may be out of sight.
                 actions = find_actions(self._parts.actions, self._request.job.steps, set_up.say)
+                if any(
+                    a.metadata is not None and a.metadata.runs.using == "docker" for a in actions.values()
+                ):
+                    # Imported here: most jobs run no container of their own.
+                    from akashic.runner.actions.docker import refuse_docker
+
+                    refuse_docker(actions.values(), self._parts.executor.capabilities)
+                kept = self._kept_job()
                 sandbox = self._open(contexts, env)
                 state = self._state(sandbox, log, contexts, env)
                 state.actions = actions
+                if kept is not None and isinstance(sandbox, KeepingSandbox):
+                    # What goes wrong until the first step runs leaves the place as it was.
+                    sandbox.keep(kept)
+                    self._take_up(state, sandbox, unpack(kept, secrets), set_up)
                 notes = [*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)]
                 for line in dict.fromkeys(notes):
                     set_up.say(line)
@@ -126,8 +143,45 @@ class _Attempt:
         finally:
             if state is not None:
                 state.slots.close()
+                self._keep(state, secrets)
             if sandbox is not None:
                 sandbox.close()
+
+    def _kept_job(self) -> bytes | None:
+        """What is known of the attempt that this one takes up; None when it begins at the beginning."""
+        resumption, executor = self._request.resumption, self._parts.executor
+        if resumption is None:
+            return None
+        kept = None
+        if isinstance(executor, KeepingExecutor):
+            kept = executor.kept_state(self._request.run_id, self._request.key, resumption.attempt)
+        if kept is None:
+            raise AkashicError(
+                f"the workspace of attempt {resumption.attempt} is not kept any more",
+                hint="akashic rerun --failed runs the job from its beginning",
+            )
+        return kept
+
+    def _take_up(
+        self, state: JobState, sandbox: KeepingSandbox, kept: KeptJob, set_up: _PseudoStep
+    ) -> None:
+        if kept.matrix != self._request.matrix:
+            raise AkashicError("the job's matrix is not what it was; akashic rerun --failed begins anew")
+        set_up.say(f"Taken up where attempt {kept.attempt} failed, in its workspace: {state.sandbox.workspace}")
+        if self._parts.newest_tree is not None:
+            for line in sandbox.refresh(self._parts.newest_tree()):
+                set_up.say(line)
+        take_up(state, kept)
+
+    def _keep(self, state: JobState, secrets: dict[str, str]) -> None:
+        """Have the place kept when a step failed, so that the job can be taken up there."""
+        if not isinstance(state.sandbox, KeepingSandbox):
+            return
+        if state.job_status == "success":
+            state.sandbox.keep(None)
+        elif self._before is not None and state.failed and not state.cancelled:
+            with suppress(UnicodeEncodeError):  # Half a character that a step exported cannot be written.
+                state.sandbox.keep(pack(self._before, secrets))
 
     def _not_started(self, set_up: _PseudoStep, error: AkashicError) -> JobResult:
         message = self._masker.mask_text(error.message)
@@ -212,8 +266,13 @@ class _Attempt:
     def _steps(self, state: JobState, log: JobLog) -> JobResult:
         runner = StepRunner(state)
         background = BackgroundSteps(state, runner)
-        run_pres(state, runner)
-        for step in self._request.job.steps:
+        run_image_steps(state, runner)
+        resumption = self._request.resumption
+        first = resumption.first_step if resumption is not None else 0
+        run_pres(state, runner, first)
+        for index, step in enumerate(self._request.job.steps[first:], first):
+            if self._parts.keep_failed and not state.failed and background.idle:
+                self._before = snapshot(state, index)
             background.run(step)
         background.wait_rest()
         run_posts(state, runner)

@@ -1,4 +1,5 @@
-"""Pre and post steps of actions: before the first step in order, after the last one in reverse order.
+"""Steps that actions bring along: images and pre parts before the first step, in order, post parts after the
+last one, in reverse order.
 
 Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`, `runs.post`, `runs.post-if`; both conditions
 are `always()` when not given).
@@ -12,9 +13,20 @@ from akashic.runner.steps import StepRunner
 from akashic.workflow.model import Step, Template
 
 
-def run_pres(state: JobState, runner: StepRunner) -> None:
-    """Run the pre parts of the actions that the job's steps name."""
-    for later in pre_steps(state):
+def run_image_steps(state: JobState, runner: StepRunner) -> None:
+    """Pull and build the images of the actions that are known, before the first step, as GitHub does."""
+    if not any(a.metadata is not None and a.metadata.runs.using == "docker" for a in state.actions.values()):
+        return
+    # Imported here: most jobs run no container of their own.
+    from akashic.runner.actions.docker import image_steps
+
+    for later in image_steps(state):
+        _run(state, runner, later, later.name)
+
+
+def run_pres(state: JobState, runner: StepRunner, first_step: int = 0) -> None:
+    """Run the pre parts of the actions that the job's steps name, from `first_step` on."""
+    for later in pre_steps(state, first_step):
         _run(state, runner, later, f"Pre {later.name}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from akashic.cancellation import Cancellation
 from akashic.driver.ports import JobReporter
-from akashic.engine.requests import Annotation, Conclusion, JobRequest, TestReport
+from akashic.engine.requests import Annotation, Conclusion, JobRequest, StepReport, TestReport
 from akashic.errors import AkashicError
 from akashic.executors.protocol import Sandbox
 from akashic.runner.actions.resolve import ResolvedAction
@@ -67,6 +67,10 @@ class LaterStep:
     condition: str
     frame: Frame
     body: Callable[[Any], Conclusion]
+    uses: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """With `uses`: what `body` is made from, so that a job that is taken up again can make it once more."""
 
 
 @dataclass(slots=True)
@@ -100,9 +104,15 @@ class JobState:
     summaries: list[str] = field(default_factory=list)
     summary_bytes: int = 0
     reports: list[TestReport] = field(default_factory=list)
+    finished: list[StepReport] = field(default_factory=list)
+    """The steps that have ended, in that order."""
+    masked: list[str] = field(default_factory=list)
+    """What steps asked to mask."""
     notes: list[str] = field(default_factory=list)
     posts: list[LaterStep] = field(default_factory=list)
     actions: dict[str, ResolvedAction] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    """What Docker actions run: by `docker://…`, or by the Dockerfile's path on this machine."""
     placed: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
     hash_files: Callable[[Sequence[str]], str] = field(default=lambda patterns: "")
@@ -167,6 +177,11 @@ class JobState:
                 self.path.remove(folder)
             self.path.append(folder)
 
+    def mask(self, *secrets: str) -> None:
+        """Hide what a step says is secret, from now on."""
+        self.masked.extend(secrets)
+        self.masker.add(*secrets)
+
     def keep(self, annotations: Sequence[Annotation], summary: str) -> None:
         """Keep what a step left for people, up to GitHub's limits."""
         with self.lock:
@@ -175,10 +190,13 @@ class JobState:
                 self.summaries.append(summary)
                 self.summary_bytes += len(summary)
 
-    def process_env(self, env: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a process: the base, the `env` context, PATH, then what is fixed."""
-        result = {**self.base_env, **env}
-        if self.path:
+    def process_env(
+        self, env: Mapping[str, str], extra: Mapping[str, str], *, base: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The whole environment of a process: the base, the `env` context, PATH, then what is fixed. `base`
+        stands in for the sandbox's variables, and then PATH is the process's own affair."""
+        result = {**(self.base_env if base is None else base), **env}
+        if self.path and base is None:
             result["PATH"] = ":".join((*reversed(self.path), result.get("PATH", "")))
         result.update(self.fixed_env)
         result.update(extra)

@@ -146,7 +146,7 @@ def text_of(value: Any) -> str:
 
 def github_variables(github: Mapping[str, Any]) -> dict[str, str]:
     """GITHUB_* from the `github` context: what is there and documented. The token is not among them."""
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = {"GITHUB_ACTIONS": "true"}
     for name, variable in _GITHUB_NAMES.items():
         value = github.get(name)
         if value is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from akashic.engine.requests import Conclusion
-from akashic.errors import AkashicError
 from akashic.runner.actions.composite import run_composite
 from akashic.runner.actions.inputs import given_inputs
 from akashic.runner.actions.javascript import run_javascript
@@ -13,6 +12,7 @@ from akashic.runner.actions.resolve import ResolvedAction, read_metadata
 from akashic.runner.actions.uses import LocalUse, parse_uses
 from akashic.runner.calls import Call
 from akashic.runner.scripts import env_lines
+from akashic.runner.state import JobState
 
 
 def run_action(call: Call) -> Conclusion:
@@ -34,30 +34,36 @@ def run_action(call: Call) -> Conclusion:
 
         return run_builtin(call, action.builtin, given)
     assert action.metadata is not None
-    if action.metadata.runs.using == "composite":
-        return run_composite(call, action, given)
-    if action.metadata.runs.using != "docker":
-        return run_javascript(call, action, given)
-    raise AkashicError(
-        f"uses: '{call.step.uses}' runs in a container, which the executor 'host' cannot do",
-        hint="Executors that can: docker, kubernetes.",
-    )
+    match action.metadata.runs.using:
+        case "composite":
+            return run_composite(call, action, given)
+        case "docker":
+            # Imported here: most jobs run no container of their own.
+            from akashic.runner.actions.docker import run_docker
+
+            return run_docker(call, action, given)
+        case _:
+            return run_javascript(call, action, given)
 
 
 def locate(call: Call) -> ResolvedAction:
     """The action of the step: found before the job began, or local and read from the workspace now."""
-    uses = call.step.uses
-    assert uses is not None
-    known = call.state.actions.get(uses)
+    assert call.step.uses is not None
+    return find_action(call.state, call.step.uses)
+
+
+def find_action(state: JobState, uses: str) -> ResolvedAction:
+    """An action by what a step says of it. Raises AkashicError."""
+    known = state.actions.get(uses)
     if known is not None:
         return known
     use = parse_uses(uses)
     if not isinstance(use, LocalUse):
         # Named by a local composite action only: nobody could know before.
-        action = call.state.parts.actions.resolve(uses)
-        call.state.actions[uses] = action
+        action = state.parts.actions.resolve(uses)
+        state.actions[uses] = action
         return action
-    root = Path(call.state.sandbox.host_path(call.state.sandbox.workspace))
+    root = Path(state.sandbox.host_path(state.sandbox.workspace))
     folder = root / use.path
     metadata = read_metadata(folder, uses, within=root)
     return ResolvedAction(
@@ -67,6 +73,6 @@ def locate(call: Call) -> ResolvedAction:
         origin="workspace",
         metadata=metadata,
         folder=folder,
-        repository_folder=None,
+        workspace_folder=root,
         path=use.path,
     )

