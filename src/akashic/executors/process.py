@@ -49,13 +49,17 @@ class Command:
 
 
 class Child(Protocol):
-    """A started process: its number on this machine, which is also its process group's."""
+    """A started process: its number where it runs, which is also its process group's."""
 
     @property
     def pid(self) -> int: ...
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when the process has ended."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process group; nothing happens when that is gone."""
         ...
 
     def reap(self) -> int:
@@ -86,6 +90,9 @@ class PopenChild:
 
     def fileno(self) -> int:
         return self._exit_fd
+
+    def signal(self, number: int) -> None:
+        signal_group(self.pid, number)
 
     def reap(self) -> int:
         code = self._popen.wait()
@@ -173,7 +180,7 @@ def run(
         try:
             ended = _Supervision(child, output, on_output, cancellation, timeout_s).run()
         except BaseException:
-            signal_group(child.pid, signal.SIGKILL)
+            child.signal(signal.SIGKILL)
             child.reap()
             raise
         if not ended.output_closed and leftovers is not None:
@@ -292,7 +299,7 @@ class _Supervision:
             self._stop(cancelled=False)
         while self._ladder and now >= self._ladder[0][0]:
             _, number = self._ladder.pop(0)
-            signal_group(self._child.pid, number)
+            self._child.signal(number)
 
     def _stop(self, *, cancelled: bool) -> None:
         if not (self._cancelled or self._timed_out):
@@ -322,7 +329,7 @@ class _Supervision:
 
         No more than a pipe's content: a background process that never stops writing must not hold us."""
         if self._cancelled or self._timed_out:
-            signal_group(self._child.pid, signal.SIGKILL)
+            self._child.signal(signal.SIGKILL)
         deadline = time.monotonic() + OUTPUT_GRACE_S
         poll = select.poll()
         poll.register(self._output, select.POLLIN)

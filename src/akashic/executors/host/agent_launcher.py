@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from akashic.executors.process import Command
+from akashic.executors.process import Command, signal_group
 from akashic.executors.protocol import ExecutorError
 
 _WRONG_FOLDER = 1 << 16
@@ -28,6 +28,9 @@ class AgentChild:
 
     def fileno(self) -> int:
         return self._status
+
+    def signal(self, number: int) -> None:
+        signal_group(self.pid, number)
 
     def reap(self) -> int:
         content = os.read(self._status, 4)
