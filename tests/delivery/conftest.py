@@ -136,7 +136,7 @@ class World:
         )
 
     def deploy(self, release: Release, environment: str = "staging", by: str = "eve") -> Deployment:
-        id_ = self.deployments.request(environment, release, Origin(by=by, ref="main"))
+        id_ = self.deployments.request(environment, release, Origin(by=by))
         return self.deployments.follow(environment, id_, Cancellation())
 
     def rollback(self, environment: str = "staging") -> Deployment:

@@ -53,6 +53,8 @@ class MemoryWorld:
         self.restart()
 
     def restart(self, **changes: Any) -> None:
+        if hasattr(self, "deployments"):
+            self.deployments.driver.let_go()  # The kernel does it for a process that ends.
         self.releases = Releases(journal=self.journal, folder=self.folder / "releases", clock=self.clock)
         self.gates = EnvironmentGates(
             config=self.config, journal=self.journal, releases=self.releases, clock=self.clock
@@ -70,7 +72,9 @@ class MemoryWorld:
         }
         self.deployments = Deployments(**{**parts, **changes})
 
-    def release(self, version: str = "1.0", *, run_id: str = "", commit: str = "c" * 40) -> Release:
+    def release(
+        self, version: str = "1.0", *, run_id: str = "", commit: str = "c" * 40, ref: str = "refs/heads/main"
+    ) -> Release:
         """A release that the journal knows; nothing is built."""
         letter = format(sum(version.encode()) % 16, "x")
         release = Release(
@@ -81,6 +85,7 @@ class MemoryWorld:
             created_by="eve",
             created_at=self.clock.now(),
             run_id=run_id,
+            ref=ref,
         )
         record = NewRecord("ReleaseRegistered", self.msgspec.json.encode(ReleaseRegistered(release=release)))
         self.journal.append(f"release/{release.id}", [record], at=release.created_at, expected_version=None)
@@ -108,7 +113,7 @@ class MemoryWorld:
         self.journal.append(run_stream(run_id), records, at=self.clock.now(), expected_version=None)
 
     def start(self, release: Release, environment: str = "staging", **origin: Any) -> str:
-        asked = Origin(**{"by": "eve", "ref": "main", **origin})
+        asked = Origin(**{"by": "eve", **origin})
         return self.deployments.request(environment, release, asked)
 
     def follow(self, environment: str, id_: str) -> Deployment:
@@ -127,7 +132,7 @@ class MemoryWorld:
         return self.follow(name, found.id)
 
     def rollback(self, environment: str = "staging", **options: Any) -> Deployment:
-        id_ = self.deployments.request_rollback(environment, Origin(by="eve", ref="main"), **options)
+        id_ = self.deployments.request_rollback(environment, Origin(by="eve"), **options)
         return self.follow(environment, id_)
 
     def kinds(self) -> list[str]:

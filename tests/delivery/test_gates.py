@@ -240,3 +240,35 @@ def test_a_wait_timer_holds_a_deployment_after_its_approval(tmp_path: Path) -> N
     assert found.status == "waiting"
     world.clock.advance(301)
     assert world.follow("p", found.id).status == "promoted"
+
+
+def test_by_hand_the_branch_policy_judges_where_the_release_was_built(world: MemoryWorld) -> None:
+    found = world.deploy(world.release("2.0", ref="refs/heads/feature/x"), "production")
+    assert found.status == "rejected"
+    assert "refuses 'feature/x': it takes main, release/*" in found.reason
+    assert world.deploy(world.release("3.0", ref="refs/heads/release/3"), "production").status == "waiting"
+
+
+def test_a_release_built_on_two_branches_may_go_where_either_may(world: MemoryWorld) -> None:
+    world.release("2.0", ref="refs/heads/main")
+    again = world.release("2.0", ref="refs/heads/feature/x")
+    assert world.deploy(again, "production").status == "waiting"
+
+
+def test_a_run_of_main_does_not_deploy_what_another_branch_built(world: MemoryWorld) -> None:
+    world.run("7", ref="refs/heads/main")
+    other = world.release("2.0", ref="refs/heads/feature/x", run_id="6")
+    found = world.deploy(other, "production", run_id="7", job="deploy")
+    assert found.status == "rejected"
+    assert "feature/x" in found.reason
+
+
+def test_a_rollback_to_what_was_promoted_here_asks_no_branch_policy(world: MemoryWorld) -> None:
+    for version in ("1.0", "2.0"):
+        world.approve(world.deploy(world.release(version), "production"))
+    production = world.config.environments["production"]
+    stricter = msgspec.structs.replace(production, branches=("release/*",))
+    world.config.environments["production"] = stricter
+    assert world.deploy(world.release("3.0"), "production").status == "rejected"
+    assert world.rollback("production").status == "promoted"
+    assert world.deployments.state("production").serving().request.release.version == "1.0"

@@ -166,9 +166,7 @@ def test_a_killed_supervisor_is_succeeded_and_nothing_stops_serving(world, fetch
 
 def test_a_supervisor_killed_while_it_prepares_leaves_no_orphan(world, fetch):
     world.deploy(world.release("1.0"))
-    id_ = world.deployments.request(
-        "staging", world.release("2.0", start="never"), Origin(by="eve", ref="main")
-    )
+    id_ = world.deployments.request("staging", world.release("2.0", start="never"), Origin(by="eve"))
     found = []
     thread = threading.Thread(
         target=lambda: found.append(world.deployments.follow("staging", id_, Cancellation()))

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,12 +15,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from memory_world import MemoryWorld
 
+from akashic.app.up import approve
 from akashic.cancellation import Cancellation
 from akashic.delivery.review import Waiting, review_waiting, waiting
 from akashic.driver.locks import FileRunLocks
 from akashic.driver.runs import RunDriver
 from akashic.engine.codec import decode, run_stream
-from akashic.engine.events import GateReviewed
+from akashic.engine.events import GateOpened, GateReviewed
 from akashic.errors import AkashicError, UsageError
 from akashic.testing.jobs import ScriptedJobs
 
@@ -133,3 +135,21 @@ def test_a_deployment_is_reviewed_in_the_same_way(desk: Desk) -> None:
     assert desk.world.follow("production", found.id).approved_by == ("bob",)
     with pytest.raises(UsageError, match="does not wait for approval"):
         desk.review(one)
+
+
+def test_up_tells_at_once_who_may_not_approve(desk: Desk) -> None:
+    (one,) = desk.waiting()
+    (opened,) = [event for event in desk.events() if isinstance(event, GateOpened)]
+    world = desk.world
+
+    def application(user: str) -> Any:
+        return SimpleNamespace(
+            journal=world.journal, deployments=world.deployments, clock=world.clock, user=user
+        )
+
+    with pytest.raises(UsageError, match="mallory is not a reviewer of production"):
+        approve(application("mallory"), "7", opened, one.binding, "akashic up --approve")
+    assert not any(isinstance(event, GateReviewed) for event in desk.events())
+    approve(application("ann"), "7", opened, one.binding, "akashic up --approve")
+    desk.thread.join(20)
+    assert [event.by for event in desk.events() if isinstance(event, GateReviewed)] == ["ann"]

@@ -50,6 +50,7 @@ def test_an_environment_is_one_however_its_name_is_written(world: MemoryWorld) -
 def test_a_deployment_has_one_owner_however_its_environment_is_written(world: MemoryWorld) -> None:
     id_ = world.start(world.release())
     driver = world.deployments.driver
+    driver.let_go()
     with driver.own("staging", id_) as first, driver.own("STAGING", id_) as second:
         assert (first, second) == (True, False)
 
@@ -102,7 +103,7 @@ def test_a_cancelled_deployment_is_taken_back_before_it_starts(world: MemoryWorl
 def test_promotion_takes_exactly_what_the_source_serves(world: MemoryWorld) -> None:
     served = world.deploy(world.release("1.0"))
     world.release("2.0")
-    id_ = world.deployments.request_promotion("staging", "production", Origin(by="eve", ref="main"))
+    id_ = world.deployments.request_promotion("staging", "production", Origin(by="eve"))
     found = world.approve(world.follow("production", id_))
     assert (found.status, found.request.kind) == ("promoted", "promote")
     assert found.request.release == served.request.release
@@ -110,7 +111,7 @@ def test_promotion_takes_exactly_what_the_source_serves(world: MemoryWorld) -> N
 
 
 def test_promotion_of_nothing_and_from_the_wrong_place_is_refused(world: MemoryWorld) -> None:
-    who = Origin(by="eve", ref="main")
+    who = Origin(by="eve")
     with pytest.raises(UsageError, match="staging serves nothing"):
         world.deployments.request_promotion("staging", "production", who)
     with pytest.raises(UsageError, match="takes releases from staging, not from production"):
@@ -307,8 +308,8 @@ def test_one_that_was_just_asked_for_keeps_its_place_before_its_rules_are_known(
 
 def test_one_whose_process_died_before_its_rules_were_asked_blocks_nobody(world: MemoryWorld) -> None:
     first = world.start(world.release("1.0"))
+    world.deployments.driver.let_go()
     second = world.start(world.release("2.0"))
-    world.clock.advance(60)
     found = world.deployments.follow("staging", second, Cancellation())
     assert found.status == "promoted"
     assert [id_ for effect, id_, _ in world.target.calls if effect == "apply"] == [first, second]

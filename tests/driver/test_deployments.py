@@ -198,3 +198,49 @@ def test_a_cancelled_deployment_that_has_started_rolls_back(parts):
     assert found.status is Status.ROLLED_BACK
     assert "SIGINT" in found.reason
     assert world.serving == "old"
+
+
+def test_nobody_takes_a_request_for_a_dead_ones_in_the_instant_before_it_is_driven(parts):
+    """Another process recovers between the append of the request and everything that follows it."""
+    _, driver = parts
+    asking, other = driver(), driver()
+    append = asking.journal.append
+    seen = []
+
+    def append_and_be_overtaken(stream, records, **options):
+        done = append(stream, records, **options)
+        if not seen:
+            seen.append(other.recover("prod", Cancellation()))
+        return done
+
+    asking.journal = _Overtaken(asking.journal, append_and_be_overtaken)
+    asking.request("prod", "d", lambda state: request("d", run_id="7"))
+    assert seen == [[]]
+    assert other.recover("prod", Cancellation()) == []
+    assert other.state("prod").deployments["d"].status is Status.REQUESTED
+    assert asking.drive("prod", "d", Cancellation()).status is Status.PROMOTED
+
+
+def test_a_request_whose_process_died_is_taken_on(parts):
+    _, driver = parts
+    asking = driver()
+    asking.request("prod", "d", lambda state: request("d", run_id="7"))
+    asking.let_go()
+    assert [found.status for found in driver().recover("prod", Cancellation())] == [Status.CANCELLED]
+
+
+def test_a_request_that_comes_to_nothing_leaves_no_lock(parts, tmp_path):
+    _, driver = parts
+    assert driver().request("prod", "d", lambda state: None) is None
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+class _Overtaken:
+    """A journal whose append is another one."""
+
+    def __init__(self, journal, append):
+        self._journal = journal
+        self.append = append
+
+    def __getattr__(self, name):
+        return getattr(self._journal, name)

@@ -34,7 +34,14 @@ environments:
     branches: [main]
 """
 RELEASE = Release(
-    id="r1", version="1.0", commit="c" * 40, digest="sha256:" + "a" * 64, created_by="eve", created_at=0.0
+    id="r1",
+    version="1.0",
+    commit="c" * 40,
+    digest="sha256:" + "a" * 64,
+    created_by="eve",
+    created_at=0.0,
+    run_id="7",
+    ref="refs/heads/main",
 )
 
 
@@ -227,7 +234,7 @@ def test_one_approval_is_not_for_ever(world):
     id_, binding = waiting(world)
     world.deployments.review("production", id_, by="ann", approved=True, comment="", binding=binding)
     assert world.deployments.follow("production", id_, Cancellation()).status == "promoted"
-    again = world.deployments.request("production", RELEASE, Origin(by="eve", ref="main"))
+    again = world.deployments.request("production", RELEASE, Origin(by="eve"))
     found = world.deployments.follow("production", again, Cancellation(), waiting=lambda *_: False)
     assert found.status == "waiting"
 

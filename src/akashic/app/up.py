@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from akashic.app.application import Application
 from akashic.app.repository import Repository
 from akashic.app.runs import Request, Selection, no_remote, select
-from akashic.engine.events import GateOpened, GateReviewed
+from akashic.engine.events import GateOpened
 from akashic.engine.requests import GateBinding, TestReport
 from akashic.engine.view import JobView, RunView
 from akashic.errors import AkashicError, UsageError
@@ -73,12 +73,29 @@ def _branches(repository: Repository) -> tuple[str, ...]:
 def approve(
     application: Application, run_id: str, gate: GateOpened, binding: GateBinding, comment: str
 ) -> None:
-    """Approve exactly what the gate is bound to, in the name of who runs this command."""
-    from akashic.engine.codec import encode, run_stream
+    """Approve exactly what the gate is bound to, in the name of who runs this command.
 
-    event = GateReviewed(key=gate.key, by=application.user, approved=True, comment=comment, binding=binding)
-    application.journal.append(
-        run_stream(run_id), [encode(event)], at=application.clock.now(), expected_version=None, durable=True
+    Raises UsageError when they may not.
+    """
+    from akashic.delivery.review import Waiting, review_waiting
+
+    what = Waiting(
+        environment=gate.environment,
+        binding=binding,
+        reviewers=gate.reviewers,
+        approvals_needed=gate.approvals_needed,
+        author=gate.author,
+        run_id=run_id,
+        key=gate.key,
+    )
+    review_waiting(
+        application.journal,
+        application.deployments,
+        application.clock,
+        what,
+        by=application.user,
+        approved=True,
+        comment=comment,
     )
 
 

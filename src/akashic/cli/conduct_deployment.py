@@ -30,7 +30,7 @@ def origin(application: Application, context: CommandContext) -> Origin:
             job=environ["AKASHIC_JOB"],
             attempt=int(attempt) if attempt.isdigit() else 1,
         )
-    return Origin(by=application.user, ref=application.repository.branch)
+    return Origin(by=application.user)
 
 
 def recover(application: Application, context: CommandContext) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from akashic.app.people import inside_a_job
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct_deployment import recover
 from akashic.cli.present.deployments import details, when
@@ -32,7 +33,7 @@ def configure_review(parser: argparse.ArgumentParser) -> None:
 def review(args: argparse.Namespace, context: CommandContext, *, approved: bool) -> int:
     """Review the one thing that is meant; the exit code."""
     application = context.application()
-    if context.environ.get("AKASHIC_JOB"):
+    if inside_a_job(context.environ, application.state_dir):
         raise UsageError("a step of a job cannot review: it is not a person")
     verb = "approve" if approved else "reject"
     found = [one for one in waiting(application.journal, application.deployments) if _meant(one, args)]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from akashic.delivery.config import Config, EnvironmentConfig
-from akashic.delivery.releases import Releases
+from akashic.delivery.releases import Releases, short_ref
 from akashic.driver.ports import Clock
 from akashic.engine.codec import decode, run_stream
 from akashic.engine.deployment import Deployment
@@ -74,13 +76,22 @@ class EnvironmentGates:
 
     def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:
         """The rules for a deployment: passed, when there are none, when the gate of the run's job covers
-        exactly this, or when it goes back to what was here before; else a gate of its own."""
+        exactly this, or when it goes back to what was here before; else a gate of its own.
+
+        The branch policy is about where the release was built, and in a run about the run's ref too. It is
+        not asked for a way back: that release passed it when it was promoted here.
+        """
         request = deployment.request
         environment = self.config.environment(request.environment) or EnvironmentConfig()
-        refusal = refusal_of(request.environment, environment, trust=request.trust, ref=request.ref)
-        if refusal:
-            return DeploymentRejected(deployment=deployment.id, by="akashic", reason=refusal)
-        if request.kind == "rollback":
+        going_back = request.kind == "rollback"
+        policy = msgspec.structs.replace(environment, branches=()) if going_back else environment
+        for ref in (request.ref, request.release_ref):
+            if ref is None:
+                continue
+            refusal = refusal_of(request.environment, policy, trust=request.trust, ref=ref)
+            if refusal:
+                return DeploymentRejected(deployment=deployment.id, by="akashic", reason=refusal)
+        if going_back:
             # What served here was approved for here; going back to it must not wait for anybody.
             return DeploymentGatePassed(deployment=deployment.id, source="it served here before")
         approvals = environment.approvals
@@ -159,8 +170,7 @@ def refusal_of(name: str, environment: EnvironmentConfig, *, trust: str, ref: st
 def ref_of(github: dict[str, Any]) -> str:
     """The branch or tag that a run is about: for a pull request its merge ref, which no branch pattern of a
     protected environment matches by accident."""
-    ref = str(github.get("ref", ""))
-    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    return short_ref(str(github.get("ref", "")))
 
 
 def _covers(

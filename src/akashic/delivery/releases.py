@@ -43,6 +43,11 @@ class ReleaseRegistered(msgspec.Struct, frozen=True, kw_only=True):
     release: Release
 
 
+def short_ref(ref: str) -> str:
+    """`refs/heads/main` and `refs/tags/v1` as branch policies write them."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
 class Releases:
     """The releases of one repository. Their content lies in one OCI layout, `folder`, by digest."""
 
@@ -105,6 +110,16 @@ class Releases:
     def get(self, id_: str) -> Release | None:
         found = self._of_stream(PREFIX + id_)
         return found[-1] if found else None
+
+    def refs(self, id_: str) -> tuple[str, ...]:
+        """The branches and tags that a release was built from, each once, the newest first: the same commit
+        built on two branches is one release."""
+        built = reversed(self._of_stream(PREFIX + id_))
+        return tuple(dict.fromkeys(short_ref(release.ref) for release in built))
+
+    def built_by(self, id_: str, run_id: str) -> bool:
+        """Whether a run built this release."""
+        return any(release.run_id == run_id for release in self._of_stream(PREFIX + id_))
 
     def latest(self) -> Release | None:
         return next(iter(self.all()), None)

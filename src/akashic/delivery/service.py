@@ -15,7 +15,7 @@ from akashic.delivery.checks import check, check_all, failures, health_check
 from akashic.delivery.config import Config, EnvironmentConfig, LocalTarget, MemoryTarget, Target
 from akashic.delivery.gates import EnvironmentGates, ref_of
 from akashic.delivery.messages import message_of
-from akashic.delivery.releases import Release, Releases
+from akashic.delivery.releases import Release, Releases, short_ref
 from akashic.delivery.targets import MemoryTarget as MemoryTargetPort
 from akashic.delivery.targets import Plan, TargetStatus
 from akashic.delivery.targets import Target as TargetPort
@@ -31,22 +31,21 @@ from akashic.engine.deployment_events import (
     Evidence,
     Kind,
 )
+from akashic.engine.events import RunCreated
 from akashic.engine.requests import GateBinding, Trust
 from akashic.errors import AkashicError, UsageError
 from akashic.journal.protocol import Journal
 from akashic.notify.message import Message
+from akashic.workflow.globs import matches
 
 MANUAL = "manual"
 ENVIRONMENTS_MAX = 1000
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks: a person at a terminal, or a step of a job (`run_id` and `job` are set). `ref` is the branch
-    or
-    tag, `attempt` the job's."""
+    """Who asks: a person at a terminal, or a step of a job (`run_id`, `job` and its `attempt` are set)."""
 
     by: str
-    ref: str = ""
     run_id: str = ""
     job: str = ""
     attempt: int = 1
@@ -112,6 +111,7 @@ class Deployments:
         key = f"{origin.run_id}/{origin.job}/{origin.attempt}/{release.id}" if origin.run_id else ""
         workflow = self.gates.run_created(origin.run_id) if origin.run_id else None
         id_ = f"{int(self.clock.now() * 1000):013d}{chance.token_hex(3)}"
+        ref, release_ref = self._refs(release, config, workflow)
         found: list[str] = []
 
         def make(state: EnvironmentState) -> AnyDeploymentEvent | None:
@@ -139,13 +139,14 @@ class Deployments:
                 run_id=origin.run_id,
                 job=origin.job,
                 trust=workflow.trust if workflow else origin.trust,
-                ref=ref_of(workflow.github) if workflow else origin.ref,
+                ref=ref,
+                release_ref=release_ref,
                 restores=restores,
                 promoted_from=promoted_from,
                 reason=reason,
             )
 
-        self.driver.append(name, make)
+        self.driver.request(name, id_, make)
         return found[0] if found else id_
 
     def request_promotion(self, source: str, destination: str, origin: Origin) -> str:
@@ -305,6 +306,19 @@ class Deployments:
             f"akashic.yaml has no environment {name!r}",
             hint=f"{guess}it has: {', '.join(names) or 'none yet'}; add it under environments:",
         )
+
+    def _refs(
+        self, release: Release, config: EnvironmentConfig, workflow: RunCreated | None
+    ) -> tuple[str, str | None]:
+        """The refs that the branch policy judges: where the release was built, and the run's where a run
+        asks. What is checked out here says nothing about a release."""
+        built = self.releases.refs(release.id) or (short_ref(release.ref),)
+        fitting = (ref for ref in built if not config.branches or matches(config.branches, ref))
+        judged = next(fitting, built[0])
+        if workflow is None:
+            return judged, None
+        own = self.releases.built_by(release.id, workflow.run_id)
+        return ref_of(workflow.github), None if own else judged
 
     def _release(self, deployment: Deployment) -> Release:
         release = self.releases.get(deployment.request.release.id)

@@ -52,8 +52,6 @@ from akashic.journal.protocol import Conflict, Journal
 
 WAIT_S = 0.5
 """How long a waiting owner sleeps at most before it looks whether the one before it in the queue has died."""
-FIRST_LOOK_S = 2.0
-"""How long a deployment that was just asked for keeps its place without an owner."""
 APPEND_ATTEMPTS_MAX = 100
 """A conflict means that somebody else made progress; so many in a row mean a bug."""
 
@@ -98,6 +96,36 @@ class DeploymentPort(Protocol):
         ...
 
 
+class _Lock:
+    """A file lock that is held, until it is released or its holder is gone."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    @classmethod
+    def take(cls, path: Path) -> _Lock | None:
+        """None when somebody else holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return cls(descriptor, path)
+
+    def release(self, *, forget: bool = False) -> None:
+        """Let go; `forget` when nobody will ask for this lock again."""
+        if self._descriptor >= 0:
+            if forget:
+                self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
 class DeploymentDriver:
     """Drives the deployments of any environment of one journal. `locks` is a folder of its own."""
 
@@ -106,10 +134,33 @@ class DeploymentDriver:
         self.port = port
         self.clock = clock
         self.locks = locks
+        self._claimed: dict[str, _Lock] = {}
+
+    def request(
+        self, environment: str, deployment: str, make: Callable[[EnvironmentState], AnyDeploymentEvent | None]
+    ) -> AnyDeploymentEvent | None:
+        """Append the request of a new deployment, as `append` does. This process owns the deployment from
+        before anybody can see it, until `drive` is done with it: nobody can take it for a dead one's."""
+        lock = self._lock(environment, deployment)
+        assert lock is not None, deployment
+        event: AnyDeploymentEvent | None = None
+        try:
+            event = self.append(environment, make)
+        finally:
+            if event is None:
+                lock.release(forget=True)
+            else:
+                self._claimed[deployment] = lock
+        return event
 
     def state(self, environment: str) -> EnvironmentState:
         """The environment as the journal has it now."""
         return self._read(environment)[0]
+
+    def let_go(self) -> None:
+        """Give up what was requested here and is not driven: whoever comes next takes it on."""
+        while self._claimed:
+            self._claimed.popitem()[1].release()
 
     def append(
         self, environment: str, make: Callable[[EnvironmentState], AnyDeploymentEvent | None]
@@ -139,22 +190,26 @@ class DeploymentDriver:
     @contextmanager
     def own(self, environment: str, deployment: str) -> Iterator[bool]:
         """Hold the ownership of a deployment, or not (False) because a living process does."""
+        with self._holding(self._lock(environment, deployment), environment, deployment) as owned:
+            yield owned
+
+    @contextmanager
+    def _holding(self, lock: _Lock | None, environment: str, deployment: str) -> Iterator[bool]:
+        if lock is None:
+            yield False
+            return
+        ended = False
+        try:
+            yield True
+            ended = self.state(environment).deployments[deployment].ended
+        finally:
+            lock.release(forget=ended)
+
+    def _lock(self, environment: str, deployment: str) -> _Lock | None:
         self.locks.mkdir(parents=True, exist_ok=True)
         # One lock however the name is written, as it is one stream.
         name = f"{environment.casefold()}/{deployment}"
-        path = self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
-            if self.state(environment).deployments[deployment].ended:
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
+        return _Lock.take(self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock")
 
     def drive(
         self,
@@ -170,7 +225,8 @@ class DeploymentDriver:
         is. A cancellation takes it back, or rolls it back when it has started.
         """
         while True:
-            with self.own(environment, deployment) as owned:
+            lock = self._claimed.pop(deployment, None) or self._lock(environment, deployment)
+            with self._holding(lock, environment, deployment) as owned:
                 if owned:
                     found = self._drive_owned(environment, deployment, cancellation, waiting)
                     if found is not None:
@@ -246,10 +302,6 @@ class DeploymentDriver:
             return
         blocking = state.active or state.line()[0].id
         if blocking == found.id:
-            return
-        ahead = state.deployments[blocking]
-        if ahead.status is Status.REQUESTED and self.clock.now() < ahead.requested_at + FIRST_LOOK_S:
-            # Who asked for it is about to own it.
             return
         with self.own(environment, blocking) as owned:
             if owned:

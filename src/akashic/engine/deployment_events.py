@@ -46,7 +46,9 @@ class DeploymentRequested(DeploymentEvent, frozen=True, kw_only=True):
     """Somebody or a job wants a release in the environment. `spec` is the environment's configuration at this
     moment, so that what is carried out later does not depend on a file. `request_key` is unique to run, job,
     attempt and environment: asking again with it gives this deployment. `restores` is the earlier deployment
-    that a rollback goes back to. `binding` is what an approval of this deployment would hold for."""
+    that a rollback goes back to. `binding` is what an approval of this deployment would hold for. `ref` is
+    the run's branch or tag (without a run the release's), `release_ref` the one that the release was built
+    from, where that was not this run."""
 
     number: int
     environment: str
@@ -60,6 +62,7 @@ class DeploymentRequested(DeploymentEvent, frozen=True, kw_only=True):
     job: str = ""
     trust: Trust = "trusted"
     ref: str = ""
+    release_ref: str | None = None
     restores: str = ""
     promoted_from: str = ""
     reason: str = ""

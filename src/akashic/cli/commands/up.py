@@ -19,7 +19,7 @@ from akashic.engine.events import GateOpened, GateReopened, RunCreated, RunEvent
 from akashic.engine.requests import GateBinding
 from akashic.engine.runstate import RunState
 from akashic.engine.view import view_of
-from akashic.errors import EXIT_OK
+from akashic.errors import EXIT_OK, AkashicError
 
 HELP = "take the repository from its current commit to production on this machine"
 
@@ -120,11 +120,18 @@ class _Gates(SilentObserver):
 
     def _decide(self, gate: GateOpened, binding: GateBinding) -> None:
         if self._approves:
-            approve(self._application, self._created.run_id, gate, binding, "akashic up --approve")
+            self._approve(gate, binding, "akashic up --approve")
         elif self._context.interactive:
             if self._ask(gate, binding):
-                approve(self._application, self._created.run_id, gate, binding, "at the terminal")
+                self._approve(gate, binding, "at the terminal")
         else:
+            self._conductor.say(f"waiting for: akashic approve {self._created.sequence}")
+
+    def _approve(self, gate: GateOpened, binding: GateBinding, comment: str) -> None:
+        try:
+            approve(self._application, self._created.run_id, gate, binding, comment)
+        except AkashicError as error:
+            self._conductor.say(error.message)
             self._conductor.say(f"waiting for: akashic approve {self._created.sequence}")
 
     def _ask(self, gate: GateOpened, binding: GateBinding) -> bool:

@@ -1,0 +1,42 @@
+"""Whether a person asks, or a process that a job started: a review is a person's.
+
+What a job starts keeps its parents, so the way up tells, whatever the process made of its own environment.
+It is no boundary where jobs run as the user who reviews: such a process can cut itself off from its parents,
+and write to the state folder as that user can. What a job must not be able to approve runs as another user.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ANCESTORS_MAX = 1000
+
+
+def inside_a_job(environ: Mapping[str, str], state_dir: Path, *, pid: int | None = None) -> bool:
+    """Whether this process (or `pid`) belongs to a job of the runs that `state_dir` holds: by its own
+    variables, or by those that an ancestor was started with."""
+    if environ.get("AKASHIC_JOB"):
+        return True
+    mark = b"AKASHIC_STATE=" + os.fsencode(state_dir.resolve())
+    return any(
+        mark in variables and any(one.startswith(b"AKASHIC_JOB=") for one in variables)
+        for variables in _started_with(os.getpid() if pid is None else pid)
+    )
+
+
+def _started_with(pid: int) -> Iterator[list[bytes]]:
+    """The environment that a process and each of its ancestors was started with, as far as it can be read."""
+    for _ in range(ANCESTORS_MAX):
+        if pid <= 0:
+            return
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            variables = []  # Another user's, or gone.
+        yield variables
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            return
