@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from akashic.source.position import Position
 from akashic.workflow.expressions import ExpressionError, Scope, interpolate
 from akashic.workflow.expressions.coercion import to_number, to_string
 from akashic.workflow.model import Template
@@ -34,14 +35,18 @@ def flag_of(template: Template | None, contexts: Mapping[str, Any], *, what: str
     """The value as true or false. Raises Refusal for anything else."""
     if template is None:
         return default
-    value = value_of(template, contexts)
+    return as_flag(value_of(template, contexts), template.position, what=what, default=default)
+
+
+def as_flag(value: Any, position: Position, *, what: str, default: bool) -> bool:
+    """An evaluated value as true or false. Raises Refusal for anything else."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if value is None or value == "":
         return default
-    raise Refusal(f"{template.position}: {what} must be true or false, got {to_string(value)!r}")
+    raise Refusal(f"{position}: {what} must be true or false, got {to_string(value)!r}")
 
 
 def number_of(template: Template, contexts: Mapping[str, Any], *, what: str) -> float:

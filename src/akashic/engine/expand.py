@@ -5,28 +5,34 @@ Source: GitHub's "Workflow syntax" (`jobs.<job_id>.strategy`, `jobs.<job_id>.nam
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from akashic.engine.contexts import job_contexts
-from akashic.engine.evaluation import Refusal, flag_of, number_of, text_of, value_of
+from akashic.engine.evaluation import Refusal, as_flag, text_of, value_of
 from akashic.engine.events import JobInstance
 from akashic.engine.runstate import JobState, RunState
-from akashic.source.position import InvalidInput
+from akashic.source.position import InvalidInput, Position
 from akashic.workflow.expressions import expressions_in
+from akashic.workflow.expressions.coercion import to_number
 from akashic.workflow.matrix import Combination, expand
-from akashic.workflow.model import Strategy, Template
+from akashic.workflow.model import Strategy
+
+_FIELDS = frozenset({"matrix", "fail-fast", "max-parallel"})
 
 
 def instances_of(state: RunState, job: JobState) -> tuple[JobInstance, ...]:
     """The instances of a job, as the user's filter leaves them, maybe none. Raises Refusal."""
     contexts = job_contexts(state, job)
-    fail_fast, max_parallel = strategy_of(job.job.strategy, contexts)
     strategy = job.job.strategy
-    if strategy is None or strategy.matrix is None:
+    fail_fast, max_parallel = strategy_of(strategy, contexts)
+    fields = _fields(strategy, contexts) if strategy is not None else {}
+    if strategy is None or "matrix" not in fields:
         context = _strategy_context(fail_fast, 0, 1, max_parallel)
         name = _name(state, job, contexts, None, context)
         return (JobInstance(key=job.path, name=name, strategy=context),)
-    combinations = _combinations(strategy.matrix, contexts, job)
+    position = strategy.matrix.position if strategy.matrix is not None else strategy.position
+    combinations = _combinations(fields["matrix"], position, job)
     wanted = state.created.filter.matrix
     instances = []
     for combination in combinations:
@@ -43,16 +49,38 @@ def strategy_of(strategy: Strategy | None, contexts: dict[str, Any]) -> tuple[bo
     """`fail-fast` (true when not given) and `max-parallel` (0: no limit). Raises Refusal."""
     if strategy is None:
         return True, 0
-    fail_fast = flag_of(strategy.fail_fast, contexts, what="fail-fast", default=True)
-    if strategy.max_parallel is None:
+    fields = _fields(strategy, contexts)
+    fail_fast = as_flag(fields.get("fail-fast"), strategy.position, what="fail-fast", default=True)
+    if "max-parallel" not in fields:
         return fail_fast, 0
-    return fail_fast, max(1, int(number_of(strategy.max_parallel, contexts, what="max-parallel")))
+    number = to_number(fields["max-parallel"])
+    if isinstance(fields["max-parallel"], bool) or not math.isfinite(number):
+        raise Refusal(f"{strategy.position}: max-parallel must be a number")
+    # As in GitHub's runner, a number that is not above 0 is no limit.
+    return fail_fast, max(0, int(number))
 
 
-def _combinations(matrix: Template, contexts: dict[str, Any], job: JobState) -> list[Combination]:
-    value = value_of(matrix, contexts)
+def _fields(strategy: Strategy, contexts: dict[str, Any]) -> dict[str, Any]:
+    """What stands below `strategy:`, evaluated. Raises Refusal."""
+    if strategy.whole is None:
+        written = {
+            "matrix": strategy.matrix,
+            "fail-fast": strategy.fail_fast,
+            "max-parallel": strategy.max_parallel,
+        }
+        return {name: value_of(item, contexts) for name, item in written.items() if item is not None}
+    value = value_of(strategy.whole, contexts)
+    if not isinstance(value, dict):
+        raise Refusal(f"{strategy.position}: strategy must be a mapping")
+    unknown = [name for name in value if name not in _FIELDS]
+    if unknown:
+        raise Refusal(f"{strategy.position}: strategy has no key '{unknown[0]}'")
+    return value
+
+
+def _combinations(matrix: Any, position: Position, job: JobState) -> list[Combination]:
     try:
-        return expand(value, position=matrix.position, job=job.job.id)
+        return expand(matrix, position=position, job=job.job.id)
     except InvalidInput as error:
         raise Refusal(error.message) from error
 

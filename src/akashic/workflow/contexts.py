@@ -74,7 +74,6 @@ AVAILABILITY: dict[str, Availability] = {
     "jobs.<job_id>.steps.if": _at(_RUNNING, _STATUS + " hashfiles"),
     "jobs.<job_id>.steps.name": _STEP,
     "jobs.<job_id>.steps.run": _STEP,
-    "jobs.<job_id>.steps.shell": _STEP,
     "jobs.<job_id>.steps.timeout-minutes": _STEP,
     "jobs.<job_id>.steps.with": _STEP,
     "jobs.<job_id>.steps.working-directory": _STEP,

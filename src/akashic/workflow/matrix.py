@@ -1,7 +1,8 @@
 """A job's matrix as its combinations, and the name that people see for each.
 
-Source: GitHub's "Workflow syntax" (`jobs.<job_id>.strategy.matrix`, `include`, `exclude`). The matrix comes
-with its expressions evaluated.
+Source: GitHub's "Workflow syntax" (`jobs.<job_id>.strategy.matrix`, `include`, `exclude`), and, where it is
+silent, the published runner's matrix builder (actions/runner `MatrixBuilder.cs`). The matrix comes with its
+expressions evaluated.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any, NoReturn
 import msgspec
 
 from akashic.source.position import InvalidInput, Position, Problem
-from akashic.workflow.expressions.coercion import equals, to_string
+from akashic.workflow.expressions.coercion import equals, parse_number, to_string
 
 MATRIX_JOBS_MAX = 256
 """GitHub's limit on the jobs that one matrix makes."""
+MATRIX_COMPARISONS_MAX = 400_000
+"""So many times a combination is compared with an `include` or `exclude`: a hostile matrix must not take
+long."""
 NAME_CHARACTERS_MAX = 100
 """GitHub cuts the values in an instance's name so that the name stays readable."""
 
@@ -60,10 +64,11 @@ def expand(matrix: Any, *, position: Position, job: str = "") -> list[Combinatio
         if not values:
             _fail(position, f"the matrix variable `{name}`{of} has no values")
         axes[str(name)] = values
-    excludes = _filters(matrix.get("exclude"), "exclude", of, position)
-    includes = _filters(matrix.get("include"), "include", of, position)
+    excludes = _filters(matrix.get("exclude", []), "exclude", of, position)
+    includes = _filters(matrix.get("include", []), "include", of, position)
     _check_excludes(excludes, axes, of, position)
     rows = _product(axes, excludes, of, position)
+    _check_work(len(rows) * len(includes), of, position)
     originals = _included(rows, includes, axes)
     if not rows:
         _fail(position, f"the matrix{of} has no combinations", hint="it needs a variable or an `include`")
@@ -87,46 +92,58 @@ def _product(
     # Excluded cells do not count for GitHub's limit, but somebody has to visit them.
     if cells > MATRIX_JOBS_MAX * 64 or (cells > MATRIX_JOBS_MAX and not excludes):
         _too_many(cells, of, position)
+    _check_work(cells * len(excludes), of, position)
     rows = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-    return [row for row in rows if not any(_matches(row, exclude) for exclude in excludes)]
+    return [row for row in rows if not any(matches(row, exclude) for exclude in excludes)]
 
 
-def _matches(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return all(name in row and same(row[name], value) for name, value in wanted.items())
+def matches(value: Any, wanted: Any) -> bool:
+    """Whether a matrix value has all that a filter of `include` or `exclude` names.
+
+    GitHub's runner makes one comparison `matrix[…] == literal` of each leaf of the filter: strings compare
+    without regard to case, types are coerced, what is not there is null, and what the filter does not name
+    is not looked at.
+    """
+    if isinstance(wanted, dict):
+        return all(matches(_item(value, name), inner) for name, inner in wanted.items())
+    if isinstance(wanted, list):
+        return all(matches(_item(value, index), inner) for index, inner in enumerate(wanted))
+    return equals(value, wanted)
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two matrix values are equal; mappings match when the filter's part of them does."""
-    if isinstance(right, dict):
-        return isinstance(left, dict) and all(
-            name in left and same(left[name], value) for name, value in right.items()
-        )
-    if isinstance(right, list):
-        return (
-            isinstance(left, list)
-            and len(left) == len(right)
-            and all(same(one, two) for one, two in zip(left, right, strict=True))
-        )
-    if isinstance(left, (dict, list)):
-        return False
-    if isinstance(left, str) and isinstance(right, str):
-        return left == right
-    return equals(left, right)
+def _item(value: Any, key: Any) -> Any:
+    if isinstance(value, dict):
+        return next((item for name, item in value.items() if name.lower() == str(key).lower()), None)
+    if isinstance(value, list):
+        index = key if isinstance(key, int) else parse_number(str(key))
+        return value[int(index)] if 0 <= index < len(value) else None
+    return None
 
 
 def _included(rows: list[Any], includes: list[dict[str, Any]], axes: dict[str, list[Any]]) -> list[bool]:
     """Apply `include` in order; says for each row whether it belongs to the original product."""
     count = len(rows)
     originals = [dict(row) for row in rows]
+    known = {name.lower() for name in axes}
     for include in includes:
+        filters = {name: value for name, value in include.items() if name.lower() in known}
+        extra = {name: value for name, value in include.items() if name.lower() not in known}
         added = False
         for row, original in zip(rows[:count], originals, strict=True):
-            if all(same(original[name], value) for name, value in include.items() if name in axes):
-                row.update((name, value) for name, value in include.items() if name not in axes)
+            if matches(original, filters):
+                _put(row, extra)
                 added = True
         if not added:
-            rows.append(dict(include))
+            rows.append(filters | extra)
     return [index < count for index in range(len(rows))]
+
+
+def _put(row: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Add values, of which one that an earlier `include` added is overwritten; case does not distinguish
+    names."""
+    written = {name.lower(): name for name in row}
+    for name, value in extra.items():
+        row[written.get(name.lower(), name)] = value
 
 
 def _shown(row: dict[str, Any], original: bool, axes: dict[str, list[Any]]) -> tuple[str, ...]:
@@ -144,22 +161,23 @@ def _leaves(value: Any) -> list[str]:
 
 
 def _filters(value: Any, key: str, of: str, position: Position) -> list[dict[str, Any]]:
-    if value is None:
-        return []
     if not isinstance(value, list):
         _fail(position, f"`{key}` in the matrix{of} must be a list of mappings, not {_kind(value)}")
     for item in value:
         if not isinstance(item, dict):
             _fail(position, f"each entry of `{key}` in the matrix{of} must be a mapping, not {_kind(item)}")
+        if not item:
+            _fail(position, f"an entry of `{key}` in the matrix{of} is empty")
     return value
 
 
 def _check_excludes(
     excludes: list[dict[str, Any]], axes: dict[str, list[Any]], of: str, position: Position
 ) -> None:
+    known = {name.lower() for name in axes}
     for exclude in excludes:
         for name in exclude:
-            if name not in axes:
+            if name.lower() not in known:
                 _fail(
                     position,
                     f"`exclude` in the matrix{of} names `{name}`, which is not a variable of the matrix",
@@ -169,6 +187,15 @@ def _check_excludes(
 
 def _too_many(count: int, of: str, position: Position) -> NoReturn:
     _fail(position, f"the matrix{of} makes {count:,} jobs; the limit is {MATRIX_JOBS_MAX}")
+
+
+def _check_work(comparisons: int, of: str, position: Position) -> None:
+    if comparisons > MATRIX_COMPARISONS_MAX:
+        _fail(
+            position,
+            f"the matrix{of} needs {comparisons:,} comparisons for its `include` and `exclude`; "
+            f"the limit is {MATRIX_COMPARISONS_MAX:,}",
+        )
 
 
 def _kind(value: Any) -> str:

@@ -109,12 +109,19 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's `strategy:`. `matrix` may be an expression as a whole, or hold expressions."""
+    """A job's `strategy:`. `matrix` may be an expression as a whole, or hold expressions; `whole` is an
+    expression in place of the mapping, and then the others are None."""
 
+    whole: Template | None = None
     matrix: Template | None = None
     fail_fast: Template | None = None
     max_parallel: Template | None = None
     position: Position
+
+    @property
+    def may_have_matrix(self) -> bool:
+        """Whether the job can become several; not known before it is evaluated when `whole` is set."""
+        return self.matrix is not None or self.whole is not None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

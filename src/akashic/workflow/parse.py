@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, load
-from akashic.workflow.contexts import AVAILABILITY
+from akashic.workflow.contexts import AVAILABILITY, NOTHING
 from akashic.workflow.model import Job, Workflow
-from akashic.workflow.parse_common import Reader, scalars
+from akashic.workflow.parse_common import Reader, is_empty, scalars
 from akashic.workflow.parse_job import parse_concurrency, parse_job
 from akashic.workflow.parse_on import parse_on
 
@@ -45,7 +47,7 @@ def read_workflow(reader: Reader, root: Node, file: str) -> Workflow | None:
             reader.add(mapping.position, f"the workflow needs `{key}`")
     values: dict[str, Any] = {}
     if "name" in found:
-        values["name"] = reader.text(found["name"], "`name`", empty=True) or ""
+        values["name"] = reader.plain(found["name"], "`name`", empty=True) or ""
     if "run-name" in found:
         values["run_name"] = reader.scalar(found["run-name"], AVAILABILITY["run-name"], "`run-name`")
     if "permissions" in found:
@@ -53,8 +55,8 @@ def read_workflow(reader: Reader, root: Node, file: str) -> Workflow | None:
     if "env" in found:
         values["env"] = reader.pairs(found["env"], AVAILABILITY["env"], "`env`")
     if "defaults" in found:
-        values["defaults"] = reader.defaults(found["defaults"], AVAILABILITY["env"], "the workflow")
-    if "concurrency" in found:
+        values["defaults"] = reader.defaults(found["defaults"], NOTHING, "the workflow")
+    if "concurrency" in found and not is_empty(found["concurrency"]):
         values["concurrency"] = parse_concurrency(reader, found["concurrency"], AVAILABILITY["concurrency"])
     triggers = parse_on(reader, found["on"]) if "on" in found else ()
     jobs = _jobs(reader, found["jobs"]) if "jobs" in found else {}
@@ -79,11 +81,12 @@ def _jobs(reader: Reader, node: Node) -> dict[str, Job]:
 
 def _check_needs(reader: Reader, jobs: dict[str, Job], mapping: Mapping) -> None:
     names = [key.text for key, _ in mapping.entries]
+    by_name = {name.lower(): name for name in names}
     complete = True
     for key, value in mapping.entries:
         job = jobs.get(key.text)
         for need in job.needs if job else ():
-            if need not in names:
+            if need.lower() not in by_name:
                 complete = False
                 reader.add(
                     _need_place(value, need),
@@ -91,6 +94,11 @@ def _check_needs(reader: Reader, jobs: dict[str, Job], mapping: Mapping) -> None
                     hint=reader.hint(need, [name for name in names if name != key.text]),
                     rule="needs",
                 )
+    for name, job in jobs.items():
+        # GitHub compares without regard to case; from here on a need is written as its job.
+        needs = tuple(dict.fromkeys(by_name.get(need.lower(), need) for need in job.needs))
+        if needs != job.needs:
+            jobs[name] = msgspec.structs.replace(job, needs=needs)
     cycle = _cycle(jobs) if complete else []
     if cycle:
         reader.add(

@@ -59,6 +59,11 @@ def has_expression(node: Node) -> bool:
     return isinstance(node, Scalar) and "${{" in node.text
 
 
+def is_empty(node: Node) -> bool:
+    """Whether a scalar is null or an empty string, which GitHub takes for a key that is not there."""
+    return isinstance(node, Scalar) and (node.value is None or node.text == "")
+
+
 def walk(tree: Tree) -> Iterator[Tree]:
     """Every node of a parsed expression."""
     yield tree
@@ -107,6 +112,21 @@ def scalars(node: Node) -> Iterator[Scalar]:
 
 class Reader(Problems):
     """Collects problems, and turns nodes into templates whose expressions were checked."""
+
+    def plain(self, node: Node, what: str, *, empty: bool = False) -> str | None:
+        """A text in which no expression is allowed."""
+        if has_expression(node):
+            self.add(node.position, f"an expression is not allowed in {what}", rule="expression")
+            return None
+        return self.text(node, what, empty=empty)
+
+    def plains(self, node: Node, what: str) -> tuple[str, ...]:
+        """One text or a list of texts in which no expression is allowed."""
+        texts = self.texts(node, what)
+        for scalar in scalars(node):
+            if "${{" in scalar.text:
+                self.add(scalar.position, f"an expression is not allowed in {what}", rule="expression")
+        return texts
 
     def template(self, node: Node, availability: Availability) -> Template:
         """Any value; its expressions must parse and use only what is available."""
@@ -232,7 +252,19 @@ class Reader(Problems):
                 key.position, f"{what} `{key.text}` has more than {ID_CHARACTERS_MAX} characters", rule="id"
             )
             return False
+        if key.text.startswith("__"):
+            self.add(key.position, f"{what} `{key.text}` must not start with __", rule="id")
+            return False
         return True
+
+    def loose_identifier(self, key: Scalar, what: str) -> None:
+        """A warning for a name that GitHub's documentation does not allow, and its parser does."""
+        if not key.text or has_expression(key):
+            self.add(key.position, f"the name of {what.removeprefix('the ')} must be a plain text", rule="id")
+        elif not ID_PATTERN.match(key.text):
+            self.add(
+                key.position, f"{what} `{key.text}` is not valid", hint=ID_RULE, rule="id", severity="warning"
+            )
 
     def permissions(self, node: Node) -> dict[str, str] | str | None:
         """`permissions:` of a workflow or a job."""
@@ -274,6 +306,16 @@ class Reader(Problems):
             shell=self.string(shell, availability, "`shell`") if shell else None,
             working_directory=self.string(folder, availability, "`working-directory`") if folder else None,
         )
+
+    def script(self, node: Node, availability: Availability, what: str) -> Template | None:
+        """A single value that may be empty or hold expressions; nothing is the empty text."""
+        template = self.scalar(node, availability, what)
+        return template if template is None or template.value is not None else Template("", node.position)
+
+
+def scalar_of(node: Node, text: str) -> Node:
+    """The scalar with that text in a list, for its place; else the node itself."""
+    return next((scalar for scalar in scalars(node) if scalar.text == text), node)
 
 
 def only(node: Mapping, name: str) -> Scalar | None:

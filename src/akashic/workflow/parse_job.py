@@ -14,7 +14,7 @@ from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY, Availability
 from akashic.workflow.matrix import expand
 from akashic.workflow.model import Concurrency, EnvironmentRef, Job, Strategy, Template
-from akashic.workflow.parse_common import Reader, has_expression, scalars
+from akashic.workflow.parse_common import Reader, has_expression, is_empty, scalars
 from akashic.workflow.parse_step import parse_steps
 
 _SHARED = frozenset({"name", "needs", "if", "permissions", "concurrency", "strategy"})
@@ -34,6 +34,9 @@ _OWN = _SHARED | {
     "snapshot",
 }
 _CONTAINER = frozenset({"image", "credentials", "env", "ports", "volumes", "options"})
+_IMAGE_VERSION = re.compile(r"[0-9]{1,9}\.\*\Z")
+GROUP_CHARACTERS_MAX = 400
+"""GitHub's limit on the name of a concurrency group."""
 _LOCAL_CALL = re.compile(r"\./\.github/workflows/[^@/]+\.ya?ml\Z")
 _REMOTE_CALL = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^@/]+\.ya?ml@\S+\Z")
 
@@ -119,7 +122,7 @@ def _called(reader: Reader, job: str, uses: Node, found: dict[str, Node]) -> dic
         )
     values: dict[str, Any] = {"uses": text}
     if "with" in found:
-        values["with_"] = reader.pairs(found["with"], _at("with.<with_id>"), f"`with` of the job `{job}`")
+        values["with_"] = _named(reader, found["with"], "with.<with_id>", f"`with` of the job `{job}`")
     secrets = found.get("secrets")
     if secrets is not None:
         values["secrets"] = _secrets(reader, job, secrets)
@@ -129,7 +132,19 @@ def _called(reader: Reader, job: str, uses: Node, found: dict[str, Node]) -> dic
 def _secrets(reader: Reader, job: str, node: Node) -> Template | Literal["inherit"] | None:
     if isinstance(node, Scalar) and node.text == "inherit":
         return "inherit"
-    return reader.pairs(node, _at("secrets.<secrets_id>"), f"`secrets` of the job `{job}`")
+    return _named(reader, node, "secrets.<secrets_id>", f"`secrets` of the job `{job}`")
+
+
+def _named(reader: Reader, node: Node, key: str, what: str) -> Template | None:
+    """Values for a called workflow: the names must be known before anything runs."""
+    names = (name for name, _ in node.entries) if isinstance(node, Mapping) else (node,)
+    for name in names:
+        if has_expression(name):
+            reader.add(
+                name.position, f"an expression is not allowed for the names in {what}", rule="expression"
+            )
+            return None
+    return reader.pairs(node, _at(key), what)
 
 
 def _own(reader: Reader, key: Scalar, found: dict[str, Node]) -> dict[str, Any]:
@@ -146,7 +161,7 @@ def _own(reader: Reader, key: Scalar, found: dict[str, Node]) -> dict[str, Any]:
         values["steps"] = parse_steps(reader, found["steps"], f"the job `{job}`")
     else:
         reader.add(key.position, f"the job `{job}` needs `steps` (or `uses`, to call a workflow)")
-    if "environment" in found:
+    if "environment" in found and not is_empty(found["environment"]):
         values["environment"] = _environment(reader, job, found["environment"])
     if "outputs" in found:
         values["outputs"] = _outputs(reader, job, found["outputs"])
@@ -166,7 +181,7 @@ def _own(reader: Reader, key: Scalar, found: dict[str, Node]) -> dict[str, Any]:
         values["continue_on_error"] = reader.flag(
             found["continue-on-error"], _at("continue-on-error"), "`continue-on-error`"
         )
-    if "container" in found:
+    if "container" in found and not is_empty(found["container"]):
         values["container"] = _container(reader, found["container"], "container", frozenset())
     if "services" in found:
         values["services"] = _services(reader, job, found["services"])
@@ -181,8 +196,10 @@ def _runs_on(reader: Reader, job: str, node: Node) -> Template:
         found = reader.keys(node, {"group", "labels"}, what)
         if not found:
             reader.add(node.position, f"{what} needs `group` or `labels`")
-        for name, value in found.items():
-            reader.texts(value, f"`{name}` in {what}")
+        if "group" in found:
+            reader.text(found["group"], f"`group` in {what}")
+        if "labels" in found:
+            reader.texts(found["labels"], f"`labels` in {what}")
     else:
         reader.texts(node, what)
         if isinstance(node, Sequence) and not node.items:
@@ -194,6 +211,8 @@ def parse_concurrency(reader: Reader, node: Node, availability: Availability) ->
     """`concurrency:` of a workflow or a job."""
     if isinstance(node, Scalar):
         group = reader.string(node, availability, "`concurrency`")
+        if group is not None and not has_expression(node):
+            _check_group(reader, node)
         return None if group is None else Concurrency(group=group, position=node.position)
     mapping = reader.mapping(node, "`concurrency`")
     if mapping is None:
@@ -203,6 +222,8 @@ def parse_concurrency(reader: Reader, node: Node, availability: Availability) ->
         reader.add(mapping.position, "`concurrency` needs `group`")
         return None
     group = reader.string(found["group"], availability, "`concurrency.group`")
+    if group is not None and not has_expression(found["group"]):
+        _check_group(reader, found["group"])
     cancel, queue = found.get("cancel-in-progress"), found.get("queue")
     if queue is not None:
         _check_queue(reader, queue, cancel)
@@ -216,7 +237,19 @@ def parse_concurrency(reader: Reader, node: Node, availability: Availability) ->
     )
 
 
+def _check_group(reader: Reader, node: Node) -> None:
+    if isinstance(node, Scalar) and len(node.text) > GROUP_CHARACTERS_MAX:
+        reader.add(
+            node.position,
+            f"the name of the concurrency group has {len(node.text)} characters; "
+            f"the limit is {GROUP_CHARACTERS_MAX}",
+            rule="limit",
+        )
+
+
 def _check_queue(reader: Reader, queue: Node, cancel: Node | None) -> None:
+    if has_expression(queue):
+        return
     text = queue.text if isinstance(queue, Scalar) else ""
     if text not in ("single", "max"):
         reader.add(queue.position, f"`queue` must be `single` or `max`, not `{text or kind_name(queue)}`")
@@ -226,6 +259,8 @@ def _check_queue(reader: Reader, queue: Node, cancel: Node | None) -> None:
 
 def _strategy(reader: Reader, job: str, node: Node) -> Strategy | None:
     what = f"`strategy` of the job `{job}`"
+    if has_expression(node):
+        return Strategy(whole=reader.template(node, _at("strategy")), position=node.position)
     mapping = reader.mapping(node, what)
     if mapping is None:
         return None
@@ -235,9 +270,16 @@ def _strategy(reader: Reader, job: str, node: Node) -> Strategy | None:
     return Strategy(
         matrix=_matrix(reader, job, matrix, availability) if matrix else None,
         fail_fast=reader.flag(fast, availability, "`fail-fast`") if fast else None,
-        max_parallel=reader.number(most, availability, "`max-parallel`") if most else None,
+        max_parallel=_max_parallel(reader, most, availability) if most else None,
         position=mapping.position,
     )
+
+
+def _max_parallel(reader: Reader, node: Node, availability: Availability) -> Template | None:
+    """As GitHub's runner reads it, a number that is not above 0 is no limit."""
+    if isinstance(node, Scalar) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        return Template(node.value, node.position)
+    return reader.number(node, availability, "`max-parallel`")
 
 
 def _matrix(reader: Reader, job: str, node: Node, availability: Availability) -> Template | None:
@@ -248,6 +290,8 @@ def _matrix(reader: Reader, job: str, node: Node, availability: Availability) ->
     if mapping is None:
         return None
     reader.distinct(mapping, f"`matrix` of the job `{job}`")
+    if not _matrix_shape(reader, job, mapping):
+        return template
     if not any(has_expression(scalar) for scalar in scalars(node)):
         # Everything is known already, so what is wrong is told before anything runs.
         try:
@@ -255,15 +299,51 @@ def _matrix(reader: Reader, job: str, node: Node, availability: Availability) ->
         except InvalidInput as error:
             for problem in error.problems:
                 reader.add(problem.position, problem.message, hint=problem.hint, rule=problem.rule)
-        return template
+    return template
+
+
+def _matrix_shape(reader: Reader, job: str, mapping: Mapping) -> bool:
+    """Whether the matrix has lists where it must; what is wrong is told at its own place."""
+    before = len(reader.found)
+    axes = {key.text.lower() for key, _ in mapping.entries}
+    known = None if any(has_expression(key) for key, _ in mapping.entries) else axes
     for key, value in mapping.entries:
-        if not isinstance(value, Sequence) and not has_expression(value):
+        if has_expression(key) or has_expression(value):
+            continue
+        place, what = value.position, f"`{key.text}` in the matrix of job `{job}`"
+        if not key.text:
+            reader.add(key.position, f"a name in the matrix of job `{job}` must not be empty", rule="matrix")
+        elif not isinstance(value, Sequence):
+            reader.add(place, f"{what} must be a list, not {kind_name(value)}", rule="matrix")
+        elif key.text in ("include", "exclude"):
+            for item in value.items:
+                _matrix_entry(reader, what, item, known if key.text == "exclude" else None)
+        elif not value.items:
+            reader.add(place, f"{what} has no values", rule="matrix")
+    return len(reader.found) == before
+
+
+def _matrix_entry(reader: Reader, what: str, item: Node, known: set[str] | None) -> None:
+    if has_expression(item):
+        return
+    if not isinstance(item, Mapping):
+        message = f"each entry of {what} must be a mapping, not {kind_name(item)}"
+        reader.add(item.position, message, rule="matrix")
+        return
+    reader.distinct(item, f"an entry of {what}")
+    if not item.entries:
+        reader.add(item.position, f"an entry of {what} is empty", rule="matrix")
+    for key, _ in item.entries:
+        if not key.text:
+            reader.add(key.position, f"a name in an entry of {what} must not be empty", rule="matrix")
+        elif known is not None and key.text.lower() not in known and not has_expression(key):
+            axes = known - {"include", "exclude"}
             reader.add(
-                value.position,
-                f"`{key.text}` in the matrix of job `{job}` must be a list, not {kind_name(value)}",
+                key.position,
+                f"{what} names `{key.text}`, which is not a variable of the matrix",
+                hint=reader.hint(key.text, axes),
                 rule="matrix",
             )
-    return template
 
 
 def _environment(reader: Reader, job: str, node: Node) -> EnvironmentRef | None:
@@ -276,6 +356,8 @@ def _environment(reader: Reader, job: str, node: Node) -> EnvironmentRef | None:
     if mapping is None or "name" not in found:
         if mapping is not None:
             reader.add(mapping.position, f"{what} needs `name`")
+        return None
+    if is_empty(found["name"]):
         return None
     name = reader.string(found["name"], _at("environment"), "`environment.name`")
     url, deployment = found.get("url"), found.get("deployment")
@@ -297,7 +379,7 @@ def _outputs(reader: Reader, job: str, node: Node) -> dict[str, Template]:
         return outputs
     reader.distinct(mapping, what)
     for key, value in mapping.entries:
-        reader.identifier(key, "the output")
+        reader.loose_identifier(key, "the output")
         template = reader.scalar(value, _at("outputs.<output_id>"), f"the output `{key.text}`")
         if template is not None:
             outputs[key.text] = template
@@ -305,14 +387,12 @@ def _outputs(reader: Reader, job: str, node: Node) -> dict[str, Template]:
 
 
 def _services(reader: Reader, job: str, node: Node) -> Template | None:
-    if has_expression(node):
-        return reader.template(node, _at("services"))
     mapping = reader.mapping(node, f"`services` of the job `{job}`")
     if mapping is None:
         return None
     value: dict[str, Any] = {}
     for key, inner in mapping.entries:
-        reader.identifier(key, "the service")
+        reader.loose_identifier(key, "the service")
         template = _container(reader, inner, f"service `{key.text}`", frozenset({"entrypoint", "command"}))
         value[key.text] = template.value if template else None
     return Template(value, mapping.position)
@@ -334,19 +414,33 @@ def _container(reader: Reader, node: Node, what: str, extra: frozenset[str]) -> 
     for name, inner in found.items():
         template: Template | None
         if name == "env":
-            template = reader.pairs(inner, _at(prefix + "env.<env_id>"), f"`env` of the {what}")
+            # The values may use more than an expression for all of them.
+            at = base if has_expression(inner) else _at(prefix + "env.<env_id>")
+            template = reader.pairs(inner, at, f"`env` of the {what}")
         elif name == "credentials":
-            if isinstance(inner, Mapping):
-                reader.keys(inner, {"username", "password"}, f"`credentials` of the {what}")
-            template = reader.pairs(inner, _at(prefix + "credentials"), f"`credentials` of the {what}")
+            template = _credentials(
+                reader, inner, _at(prefix + "credentials"), f"`credentials` of the {what}"
+            )
         elif name in ("ports", "volumes"):
-            if not has_expression(inner):
+            if not has_expression(inner) and not isinstance(inner, Sequence):
+                reader.add(inner.position, f"`{name}` of the {what} must be a list, not {kind_name(inner)}")
+            elif not has_expression(inner):
                 reader.texts(inner, f"`{name}` of the {what}")
             template = reader.template(inner, base)
+        elif name == "image" and service and not has_expression(inner):
+            template = reader.string(inner, base, f"`image` of the {what}")
         else:
             template = reader.scalar(inner, base, f"`{name}` of the {what}")
         value[name] = template.value if template else None
     return Template(value, mapping.position)
+
+
+def _credentials(reader: Reader, node: Node, availability: Availability, what: str) -> Template | None:
+    for name, value in (
+        reader.keys(node, {"username", "password"}, what).items() if isinstance(node, Mapping) else ()
+    ):
+        reader.text(value, f"`{name}` in {what}")
+    return reader.pairs(node, availability, what)
 
 
 def _snapshot(reader: Reader, node: Node) -> Template | None:
@@ -354,7 +448,13 @@ def _snapshot(reader: Reader, node: Node) -> Template | None:
         found = reader.keys(node, {"image-name", "if", "version"}, "`snapshot`")
         if "image-name" not in found:
             reader.add(node.position, "`snapshot` needs `image-name`")
+        else:
+            reader.plain(found["image-name"], "`image-name`")
+        version = reader.plain(found["version"], "`version`") if "version" in found else None
+        if version is not None and not _IMAGE_VERSION.match(version):
+            reader.add(found["version"].position, f"`version` must be like `2.*`, not `{version}`")
         if "if" in found:
             reader.condition(found["if"], _at("snapshot.if"), "`snapshot.if`")
         return Template({name: getattr(value, "value", None) for name, value in found.items()}, node.position)
-    return reader.string(node, _at("runs-on"), "`snapshot`")
+    text = reader.plain(node, "`snapshot`")
+    return None if text is None else Template(text, node.position)

@@ -14,7 +14,7 @@ from akashic.workflow.contexts import AVAILABILITY
 from akashic.workflow.events import EVENTS, FILTER_KEYS, EventKind
 from akashic.workflow.globs import GlobError, compile_glob
 from akashic.workflow.model import CallOutput, CallSecret, Filters, Input, InputType, Template, Trigger
-from akashic.workflow.parse_common import Reader, has_expression
+from akashic.workflow.parse_common import Reader, has_expression, scalar_of
 
 DISPATCH_INPUTS_MAX = 25
 """GitHub's limit on the inputs of `workflow_dispatch`."""
@@ -94,9 +94,9 @@ def _trigger(reader: Reader, kind: EventKind, node: Node, position: Position) ->
         position=position,
         types=_types(reader, kind, found.get("types")),
         filters=_filters(reader, kind, found),
-        workflows=reader.texts(workflows, "`workflows`") if workflows else (),
-        names=reader.texts(found["names"], "`names`") if "names" in found else None,
-        versions=reader.texts(found["versions"], "`versions`") if "versions" in found else None,
+        workflows=reader.plains(workflows, "`workflows`") if workflows else (),
+        names=reader.plains(found["names"], "`names`") if "names" in found else None,
+        versions=reader.plains(found["versions"], "`versions`") if "versions" in found else None,
         inputs=_inputs(reader, kind.name, found.get("inputs")),
         outputs=_outputs(reader, found.get("outputs")),
         secrets=_secrets(reader, found.get("secrets")),
@@ -111,24 +111,16 @@ def _filter_hint(kind: EventKind) -> str:
 def _types(reader: Reader, kind: EventKind, node: Node | None) -> tuple[str, ...] | None:
     if node is None:
         return None
-    types = reader.texts(node, f"`types` of `{kind.name}`")
+    types = reader.plains(node, f"`types` of `{kind.name}`")
     for name in types if kind.types else ():
         if name not in (kind.types or ()):
             reader.add(
-                _place_of(node, name),
+                scalar_of(node, name).position,
                 f"`{name}` is not an activity type of the event `{kind.name}`",
                 hint=reader.hint(name, kind.types or ()),
                 rule="event",
             )
     return types
-
-
-def _place_of(node: Node, text: str) -> Position:
-    if isinstance(node, Sequence):
-        for item in node.items:
-            if isinstance(item, Scalar) and item.text == text:
-                return item.position
-    return node.position
 
 
 def _filters(reader: Reader, kind: EventKind, found: dict[str, Node]) -> Filters:
@@ -155,12 +147,12 @@ def _filters(reader: Reader, kind: EventKind, found: dict[str, Node]) -> Filters
 
 
 def _patterns(reader: Reader, key: str, node: Node) -> tuple[str, ...]:
-    patterns = reader.texts(node, f"`{key}`")
+    patterns = reader.plains(node, f"`{key}`")
     for pattern in patterns:
         try:
             compile_glob(pattern.removeprefix("!"))
         except GlobError as error:
-            reader.add(_place_of(node, pattern), error.message, hint=error.hint, rule="glob")
+            reader.add(scalar_of(node, pattern).position, error.message, hint=error.hint, rule="glob")
     if not key.endswith("-ignore") and patterns and all(pattern.startswith("!") for pattern in patterns):
         reader.add(
             node.position,
@@ -192,7 +184,7 @@ def _schedule(reader: Reader, node: Node, position: Position) -> Trigger:
         if wrong:
             reader.add(cron.position, f"the schedule `{text}` is not valid: {wrong}", rule="cron")
         crons.append(text)
-        timezones.append((reader.text(timezone, "`timezone`") or "") if timezone else "")
+        timezones.append((reader.plain(timezone, "`timezone`") or "") if timezone else "")
     return Trigger(event="schedule", position=position, crons=tuple(crons), timezones=tuple(timezones))
 
 
@@ -245,7 +237,7 @@ def _inputs(reader: Reader, event: str, node: Node | None) -> tuple[Input, ...]:
 
 
 def _input(reader: Reader, event: str, key: Scalar, node: Node) -> Input:
-    reader.identifier(key, "the input")
+    reader.loose_identifier(key, "the input")
     called = event == "workflow_call"
     mapping = None
     if not (isinstance(node, Scalar) and node.value is None):
@@ -254,7 +246,7 @@ def _input(reader: Reader, event: str, key: Scalar, node: Node) -> Input:
     what = f"the input `{key.text}`"
     found = reader.keys(mapping, known if called else known | {"options"}, what) if mapping else {}
     kind = _input_type(reader, found.get("type"), key, called)
-    options = reader.texts(found["options"], f"`options` of {what}") if "options" in found else ()
+    options = _options(reader, found["options"], f"`options` of {what}") if "options" in found else ()
     if kind == "choice" and not options:
         reader.add(key.position, f"{what} is a choice, so it needs `options`")
     if options and kind != "choice":
@@ -270,6 +262,14 @@ def _input(reader: Reader, event: str, key: Scalar, node: Node) -> Input:
         options=options,
         position=key.position,
     )
+
+
+def _options(reader: Reader, node: Node, what: str) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        reader.add(node.position, f"{what} must be a list, not {kind_name(node)}")
+        return ()
+    found = (reader.plain(item, f"each entry of {what}", empty=True) for item in node.items)
+    return tuple(text for text in found if text is not None)
 
 
 def _input_type(reader: Reader, node: Node | None, key: Scalar, called: bool) -> InputType:
@@ -329,7 +329,7 @@ def _outputs(reader: Reader, node: Node | None) -> tuple[CallOutput, ...]:
     outputs = []
     for key, value in mapping.entries if mapping else ():
         what = f"the output `{key.text}`"
-        reader.identifier(key, "the output")
+        reader.loose_identifier(key, "the output")
         inner = reader.mapping(value, what)
         found = reader.keys(inner, {"description", "value"}, what) if inner else {}
         if inner is not None and "value" not in found:
@@ -348,7 +348,7 @@ def _secrets(reader: Reader, node: Node | None) -> tuple[CallSecret, ...]:
     mapping = reader.mapping(node, "`on.workflow_call.secrets`")
     secrets = []
     for key, value in mapping.entries if mapping else ():
-        reader.identifier(key, "the secret")
+        reader.loose_identifier(key, "the secret")
         what = f"the secret `{key.text}`"
         if isinstance(value, Scalar) and value.value is None:
             secrets.append(CallSecret(name=key.text))
@@ -365,4 +365,4 @@ def _description(reader: Reader, found: dict[str, Node]) -> str:
     node = found.get("description")
     if node is None:
         return ""
-    return reader.text(node, "`description`", empty=True) or ""
+    return reader.plain(node, "`description`", empty=True) or ""

@@ -13,7 +13,7 @@ from akashic.source.data import kind_name
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY, NOTHING
 from akashic.workflow.model import Step
-from akashic.workflow.parse_common import Reader, has_expression, only
+from akashic.workflow.parse_common import Reader, only, scalar_of
 
 BACKGROUND_STEPS_MAX = 10
 """So many background steps of a job run at once on GitHub; more wait for a place."""
@@ -40,9 +40,11 @@ def uses_problem(text: str) -> str:
         return "" if len(text) > len("docker://") else "`docker://` needs an image"
     if text.startswith(("./", "../", ".\\")) or text == ".":
         return ""
+    if text.startswith("$/"):
+        return "`$/path` takes no @ref: it is the running commit" if "@" in text else ""
     if _REPOSITORY.match(text):
         return ""
-    return f"expected owner/repo@ref, owner/repo/path@ref, ./path or docker://image, got `{text}`"
+    return f"expected owner/repo@ref, owner/repo/path@ref, ./path, $/path or docker://image, got `{text}`"
 
 
 class StepIds:
@@ -129,9 +131,6 @@ def _step_id(reader: Reader, node: Node | None, ids: StepIds) -> str:
         return ""
     if not reader.identifier(node, "the step id"):
         return ""
-    if node.text.startswith("__"):
-        reader.add(node.position, f"the step id `{node.text}` must not start with __", rule="id")
-        return ""
     first = ids.seen.setdefault(node.text.lower(), node)
     if first is not node:
         reader.add(
@@ -159,7 +158,7 @@ def _values(reader: Reader, found: dict[str, Node], kind: str) -> dict[str, Any]
         elif key == "if":
             values["if_"] = reader.condition(node, availability, "a step's `if`")
         elif key == "run":
-            values["run"] = reader.string(node, availability, "`run`")
+            values["run"] = reader.script(node, availability, "`run`")
         elif key == "uses":
             values["uses"] = _uses(reader, node)
         elif key == "with":
@@ -169,7 +168,7 @@ def _values(reader: Reader, found: dict[str, Node], kind: str) -> dict[str, Any]
         elif key == "shell":
             values["shell"] = reader.string(node, availability, "`shell`")
         elif key == "working-directory":
-            values["working_directory"] = reader.string(node, availability, "`working-directory`")
+            values["working_directory"] = reader.script(node, availability, "`working-directory`")
         elif key == "continue-on-error":
             values["continue_on_error"] = reader.flag(node, availability, "`continue-on-error`")
         elif key == "timeout-minutes":
@@ -192,7 +191,7 @@ def _control(reader: Reader, kind: str, found: dict[str, Node], ids: StepIds) ->
     if kind == "wait":
         names = reader.texts(node, "`wait`")
         for name in names:
-            _check_background(reader, node, name, ids, "wait")
+            _check_background(reader, scalar_of(node, name), name, ids, "wait")
         if isinstance(node, Sequence) and not node.items:
             reader.add(node.position, "`wait` must name at least one step")
         return {"wait": names}
@@ -213,7 +212,7 @@ def _control(reader: Reader, kind: str, found: dict[str, Node], ids: StepIds) ->
 
 
 def _check_background(reader: Reader, node: Node, name: str, ids: StepIds, key: str) -> None:
-    if has_expression(node):
+    if "${{" in name:
         reader.add(node.position, f"an expression is not allowed in `{key}`", rule="expression")
     elif name.lower() not in ids.background:
         known = name.lower() in ids.seen

@@ -70,7 +70,7 @@ def job_facts(job: Job, *, needs: bool = True) -> str:
         facts.append("after " + ", ".join(job.needs))
     if job.uses:
         facts.append(f"calls {job.uses}")
-    if job.strategy is not None and job.strategy.matrix is not None:
+    if job.strategy is not None and job.strategy.may_have_matrix:
         facts.append("a matrix")
     if job.environment is not None:
         facts.append(f"environment {job.environment.name.value}")
@@ -95,7 +95,7 @@ def plan_json(selection: Selection, request: Request, *, indent: int | None = 2)
                     "needs": list(job.needs),
                     "uses": job.uses,
                     "if": job.if_.value if job.if_ is not None else None,
-                    "matrix": job.strategy is not None and job.strategy.matrix is not None,
+                    "matrix": job.strategy is not None and job.strategy.may_have_matrix,
                     "environment": job.environment.name.value if job.environment is not None else None,
                 }
                 for jobs in plan_stages(item, request)
