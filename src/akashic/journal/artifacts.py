@@ -21,8 +21,8 @@ from typing import BinaryIO
 import msgspec
 
 from akashic.errors import AkashicError
-from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_zip, write_zip
-from akashic.journal.folders import discard, locked, remove, scratch_in
+from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_zip, write_zip, zip_facts
+from akashic.journal.folders import discard, locked, new_scratch, remove, scratch_in
 
 RETENTION_DAYS_DEFAULT = 90
 RETENTION_DAYS_MAX = 90
@@ -51,7 +51,8 @@ class ArtifactError(AkashicError):
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an artifact. `size` is the stored bytes, `digest` is `sha256:` and their hash in hex,
     `bytes` and `files` what it unpacks to; times are seconds since the epoch. `filename` is set for an
-    artifact that is one file as it is, not a zip."""
+    artifact that is one file as it is, not a zip. `foreign` is set for a zip that a client packed: what it
+    says of itself is not evidence."""
 
     id: int
     name: str
@@ -65,6 +66,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     expires_at: float
     filename: str = ""
+    foreign: bool = False
 
 
 class ArtifactStore:
@@ -119,6 +121,56 @@ class ArtifactStore:
             )
             return self._publish(draft, scratch, overwrite=overwrite)
 
+    def scratch(self) -> Path:
+        """A fresh folder for content that `adopt` shall take; whoever asked removes it."""
+        return new_scratch(self._folder)
+
+    def adopt(
+        self,
+        name: str,
+        content: Path,
+        *,
+        run_id: str,
+        run_attempt: int,
+        job_key: str = "",
+        overwrite: bool = False,
+        expires_at: float = 0,
+        digest: str = "",
+    ) -> Artifact:
+        """Keep what a client sent: `content`, a file below `scratch()`, is moved, not copied. A zip becomes
+        an artifact like any other, anything else one file of the artifact's name. `expires_at` 0 means the
+        default retention; a later time than the longest one is cut to it. Raises ArtifactError as `create`
+        does, and when `digest` is given and is not that of the content."""
+        check_name(name)
+        _check_run(run_id)
+        self.check_free(name, run_id=run_id, run_attempt=run_attempt, overwrite=overwrite, job_key=job_key)
+        now = self._now()
+        with open(content, "rb") as file:
+            found = _digest(file)
+            if digest and digest != found:
+                raise ArtifactError(f"the content of artifact {name!r} is {found}, not {digest} as announced")
+            facts = zip_facts(file)
+            size = os.fstat(file.fileno()).st_size
+        latest = now + RETENTION_DAYS_MAX * 86400
+        draft = Artifact(
+            id=0,
+            name=name,
+            run_id=run_id,
+            run_attempt=run_attempt,
+            job_key=job_key,
+            size=size,
+            digest=found,
+            files=facts.files if facts else 1,
+            bytes=facts.bytes if facts else size,
+            created_at=now,
+            expires_at=min(expires_at, latest) if expires_at else now + RETENTION_DAYS_DEFAULT * 86400,
+            filename="" if facts else name,
+            foreign=facts is not None,
+        )
+        with scratch_in(self._folder) as scratch:
+            content.rename(scratch / "content")
+            return self._publish(draft, scratch, overwrite=overwrite)
+
     def check_free(
         self, name: str, *, run_id: str, run_attempt: int, overwrite: bool = False, job_key: str = ""
     ) -> None:
@@ -171,8 +223,10 @@ class ArtifactStore:
             content.seek(0)
             if artifact.filename:
                 return _place_file(content, artifact, destination)
-            # What we packed ourselves may shrink well; its true size is known, so the ratio is no evidence.
-            limits = Limits(entries_max=artifact.files, bytes_max=artifact.bytes, ratio_max=float("inf"))
+            limits = Limits()
+            if not artifact.foreign:
+                # What we packed ourselves may shrink well, and its true size is known: no ratio.
+                limits = Limits(entries_max=artifact.files, bytes_max=artifact.bytes, ratio_max=float("inf"))
             return extract_zip(content, destination, limits=limits, modes=modes)
 
     def open(self, artifact: Artifact) -> BufferedReader:

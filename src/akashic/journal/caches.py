@@ -14,13 +14,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
 
 from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_tar, write_tar
-from akashic.journal.folders import discard, locked, remove, scratch_in
+from akashic.journal.folders import discard, locked, new_scratch, remove, scratch_in
 
 SIZE_BYTES_MAX = 10 << 30
 """All caches together; GitHub's limit for a repository."""
@@ -144,15 +145,62 @@ class CacheStore:
                 created_at=now,
                 last_used_at=now,
             )
-            (scratch / "manifest.json").write_bytes(msgspec.json.encode(entry))
-            with locked(self._folder):
-                if self._taken(scopes.write, key, version):
-                    return None
-                place = self._place(entry)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.utime(scratch / "manifest.json", (now, now))
-                scratch.rename(place)
-                self._evict(keep=entry.id)
+            return self._publish(entry, scratch)
+
+    def scratch(self) -> Path:
+        """A fresh folder for content that `adopt` shall take; whoever asked removes it."""
+        return new_scratch(self._folder)
+
+    def adopt(self, key: str, version: str, scopes: CacheScopes, content: Path) -> CacheEntry | None:
+        """Keep an archive that a client packed in its own way: `content`, a file below `scratch()`, is moved,
+        not copied. None when the scope has this key and version already. Raises CacheError as `save`."""
+        check_keys([key])
+        if scopes.write is None:
+            raise CacheError("this run may not write caches: it is from a fork")
+        with open(content, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
+        now = self._now()
+        with scratch_in(self._folder) as scratch:
+            content.rename(scratch / "content.tar")
+            entry = CacheEntry(
+                id=scratch.name,
+                scope=scopes.write,
+                key=key,
+                version=version,
+                size=size,
+                digest=f"sha256:{digest}",
+                files=1,
+                bytes=size,
+                created_at=now,
+                last_used_at=now,
+            )
+            return self._publish(entry, scratch)
+
+    def taken(self, key: str, version: str, scopes: CacheScopes) -> bool:
+        """Whether the scope that a job writes has this key and version already."""
+        return scopes.write is not None and self._taken(scopes.write, key, version)
+
+    def open(self, entry: CacheEntry) -> BufferedReader:
+        """The stored bytes as they are; counts as a use. Raises CacheError when it was evicted meanwhile."""
+        place = self._place(entry)
+        now = self._now()
+        try:
+            os.utime(place / "manifest.json", (now, now))
+            return open(place / "content.tar", "rb")
+        except FileNotFoundError:
+            raise CacheError(f"the cache {entry.key!r} no longer exists") from None
+
+    def _publish(self, entry: CacheEntry, scratch: Path) -> CacheEntry | None:
+        (scratch / "manifest.json").write_bytes(msgspec.json.encode(entry))
+        with locked(self._folder):
+            if self._taken(entry.scope, entry.key, entry.version):
+                return None
+            place = self._place(entry)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(scratch / "manifest.json", (entry.created_at, entry.created_at))
+            scratch.rename(place)
+            self._evict(keep=entry.id)
         return entry
 
     def restore(

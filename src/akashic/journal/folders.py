@@ -10,11 +10,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def new_scratch(folder: Path) -> Path:
+    """A fresh folder beside what `folder` keeps, for whoever removes it; what a killed process leaves there
+    is swept later."""
+    scratch = folder / "tmp" / os.urandom(8).hex()
+    scratch.mkdir(parents=True)
+    return scratch
+
+
 @contextmanager
 def scratch_in(folder: Path) -> Iterator[Path]:
     """A fresh folder beside what `folder` keeps; what is still in it afterwards is removed."""
-    scratch = folder / "tmp" / os.urandom(8).hex()
-    scratch.mkdir(parents=True)
+    scratch = new_scratch(folder)
     try:
         yield scratch
     finally:
