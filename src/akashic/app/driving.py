@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Literal
 
 from akashic.app.application import Application
+from akashic.app.services import RunServices
 from akashic.cancellation import Cancellation
 from akashic.driver.locks import FileRunLocks
 from akashic.driver.observer import RunObserver
@@ -24,7 +25,7 @@ from akashic.engine.events import RunCreated
 from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
 from akashic.executors.host import isolation
-from akashic.executors.protocol import Tree
+from akashic.executors.protocol import Executor, Tree
 from akashic.executors.registry import executor as find_executor
 from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LockFile
@@ -52,6 +53,8 @@ class DriveOptions:
     breakpoint: Breakpoint | None = None
     break_on_failure: bool = False
     break_at: frozenset[str] = frozenset()
+    keep: bool = True
+    """Whether the place of a failed job is kept, so that `resume` can take the job up there."""
 
 
 def drive(
@@ -62,9 +65,10 @@ def drive(
     cancellation: Cancellation,
 ) -> RunState:
     """Drive a run to its end in this thread. Raises RunBusy when another process drives it."""
+    services = RunServices(application)
     driver = RunDriver(
         journal=application.journal,
-        job_port=_JobPort(application, created, options),
+        job_port=_JobPort(application, created, options, services),
         gate_port=application.gates,
         clock=application.clock,
         locks=FileRunLocks(application.state_dir / "locks"),
@@ -73,7 +77,10 @@ def drive(
         jobs_max=options.jobs_max or jobs_max_default(),
         driver_name=f"{application.user} (process {os.getpid()})",
     )
-    state = driver.drive(created.run_id, cancellation)
+    try:
+        state = driver.drive(created.run_id, cancellation)
+    finally:
+        services.close()
     for error in driver.observer_errors:
         # A reader that has gone (`| head`) changes nothing about how the run ended.
         if not isinstance(error, BrokenPipeError):
@@ -97,9 +104,12 @@ class _JobPort:
     """The runner, with the local environments' supervisor awake before a job that may deploy to them: what a
     job starts dies with the job, so the supervisor must not be started inside."""
 
-    def __init__(self, application: Application, created: RunCreated, options: DriveOptions) -> None:
+    def __init__(
+        self, application: Application, created: RunCreated, options: DriveOptions, services: RunServices
+    ) -> None:
         self._application = application
-        self._runner = JobRunner(runner_parts(application, created, options))
+        parts = runner_parts(application, created, options)
+        self._runner = JobRunner(replace(parts, open_services=services.open_job))
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
         if request.environment:
@@ -112,13 +122,7 @@ class _JobPort:
 
 def runner_parts(application: Application, created: RunCreated, options: DriveOptions) -> RunnerParts:
     """What the jobs of a run share."""
-    executor = find_executor(
-        created.executor,
-        state_dir=str(application.state_dir),
-        cache_dir=str(application.user_cache / "services"),
-        tool_cache=str(application.user_cache / "tools"),
-        environ=application.environ,
-    )
+    executor = executor_of(application, created)
     executor.sweep()
     return RunnerParts(
         executor=executor,
@@ -145,7 +149,25 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
         breakpoint=options.breakpoint,
         break_on_failure=options.break_on_failure,
         break_at=options.break_at,
+        keep_failed=options.keep,
+        newest_tree=lambda: _newest_tree(application),
     )
+
+
+def executor_of(application: Application, created: RunCreated) -> Executor:
+    """The executor of a run."""
+    return find_executor(
+        created.executor,
+        state_dir=str(application.state_dir),
+        cache_dir=str(application.user_cache / "services"),
+        tool_cache=str(application.user_cache / "tools"),
+        environ=application.environ,
+    )
+
+
+def _newest_tree(application: Application) -> Tree:
+    repository = application.repository
+    return Tree(root=str(application.root), commit=repository.commit, dirty=repository.dirty)
 
 
 def action_cache(application: Application) -> ActionCache:

@@ -6,13 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from akashic.app.application import Application
+from akashic.app.driving import executor_of
+from akashic.app.runs import workflow_digest
+from akashic.app.workflows import RemoteReader, WorkflowTree, load
 from akashic.driver.locks import FileRunLocks
 from akashic.engine.codec import decode, encode, run_stream
 from akashic.engine.events import CancelRequested, RunEvent, RunResumed
+from akashic.engine.requests import Resumption
 from akashic.engine.rerun import all_jobs, failed_jobs
+from akashic.engine.resuming import check_sources
 from akashic.engine.runstate import RunState
 from akashic.engine.state import NoRun, apply
 from akashic.errors import UsageError
+from akashic.executors.protocol import KeepingExecutor
+from akashic.runner.keeping import first_step_of
 
 
 def load_state(application: Application, run_id: str) -> RunState:
@@ -73,6 +80,50 @@ def request_rerun(application: Application, run_id: str, *, failed: bool, jobs: 
     if not names:
         raise UsageError(f"no job of run {state.created.sequence} failed: there is nothing to run again")
     _append(application, run_id, RunResumed(by=application.user, jobs=names))
+
+
+def resumable(application: Application, state: RunState) -> dict[str, Resumption]:
+    """The failed job instances of an ended run whose workspace is kept, and where each can be taken up."""
+    executor = executor_of(application, state.created)
+    found = {}
+    if state.finished and isinstance(executor, KeepingExecutor):
+        for key in failed_jobs(state):
+            instance = state.instances.get(key)
+            kept = executor.kept_state(state.run_id, key, instance.attempt) if instance is not None else None
+            if instance is not None and kept is not None:
+                found[key] = Resumption(attempt=instance.attempt, first_step=first_step_of(kept))
+    return found
+
+
+def request_resumption(application: Application, run_id: str, remote: RemoteReader) -> None:
+    """Make the failed jobs of an ended run due again, each at the step that failed where its workspace is
+    kept, with the workflow files as they are now.
+
+    Raises UsageError when no workspace is kept, or when the files changed in what has run already.
+    """
+    state = load_state(application, run_id)
+    number = state.created.sequence
+    resumptions = resumable(application, state)
+    if not resumptions:
+        raise UsageError(
+            f"run {number} cannot be taken up where it failed: none of its workspaces is kept",
+            hint=f"akashic rerun {number} --failed runs the failed jobs from their beginning",
+        )
+    tree = WorkflowTree(
+        application.root, lambda: application.repository, from_commit=False, environ=application.environ
+    )
+    loaded = load(tree, state.created.workflow_path, remote)
+    changed = loaded.sources != state.created.sources
+    if changed:
+        check_sources(state, loaded.sources, resumptions)
+    event = RunResumed(
+        by=application.user,
+        jobs=failed_jobs(state),
+        resumptions=resumptions,
+        sources=loaded.sources if changed else {},
+        workflow_sha256=workflow_digest(loaded) if changed else "",
+    )
+    _append(application, run_id, event)
 
 
 def _append(application: Application, run_id: str, event: RunEvent) -> None:

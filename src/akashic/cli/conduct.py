@@ -131,6 +131,14 @@ class Conductor:
         else:
             self._context.stderr.write(text + "\n")
 
+    def _offer_resumption(self, state: RunState) -> None:
+        from akashic.app.history import resumable  # only a run that failed pays for it
+
+        if resumable(self._application, state):
+            number = state.created.sequence
+            line = f"to go on at the step that failed, in its workspace: akashic resume {number}"
+            self._context.stdout.write(self._style("dim", line) + "\n")
+
     def print_summaries(self) -> None:
         """Why runs failed, what they found, and the verdicts."""
         now = self._application.clock.now()
@@ -143,4 +151,6 @@ class Conductor:
             for line in summary_lines(view, self._style):
                 out.write(line + "\n")
             out.write(verdict(view, self._style) + "\n")
+            if state.conclusion == "failure":
+                self._offer_resumption(state)
         out.flush()

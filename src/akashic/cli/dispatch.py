@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import io
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from akashic import __version__
+from akashic.cli.argv import split
 from akashic.cli.command import Command, CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, AkashicError, UsageError
 
@@ -40,7 +42,7 @@ COMMANDS: dict[str, Entry] = dict(
         _entry("down", RUN, "stop everything that `up` or `deploy` started on this machine"),
         _entry("run", RUN, "run the workflows that an event triggers"),
         _entry("rerun", RUN, "run a run's jobs again: all, the failed ones, or one"),
-        _entry("resume", RUN, "take on runs and deployments whose process was killed"),
+        _entry("resume", RUN, "go on at the step that failed, or take on what a killed process left"),
         _entry("cancel", RUN, "cancel a run"),
         _entry("plan", RUN, "show what an event would run, and why not"),
         _entry("runs", CHECK, "list runs"),
@@ -58,6 +60,7 @@ COMMANDS: dict[str, Entry] = dict(
         _entry("notify", KEEP, "test where notifications go"),
         _entry("artifact", KEEP, "list, fetch and remove the artifacts of runs"),
         _entry("cache", KEEP, "list and remove the caches of jobs"),
+        _entry("warm", KEEP, "show or stop the process that makes commands start fast"),
         _entry("lock", KEEP, "pin the actions that the workflows use, and what those use, to commits"),
         _entry("lint", CHECK, "check workflow files: syntax, expressions, actions, script injection"),
         _entry("config", CHECK, "check and show akashic.yaml"),
@@ -134,20 +137,6 @@ def _add_global_options(parser: argparse.ArgumentParser, *, suppress: bool) -> N
     )
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], str, list[str]]:
-    """Global options, the command's name ("" when none), and the rest."""
-    index = 0
-    while index < len(argv):
-        word = argv[index]
-        if word in ("-C", "--directory"):
-            index += 2
-        elif word.startswith("-"):
-            index += 1
-        else:
-            return list(argv[:index]), word, list(argv[index + 1 :])
-    return list(argv), "", []
-
-
 def _context(options: argparse.Namespace) -> CommandContext:
     cwd = Path(options.directory)
     if not cwd.is_dir():
@@ -166,13 +155,18 @@ def _context(options: argparse.Namespace) -> CommandContext:
     )
 
 
-def _run(argv: Sequence[str]) -> int:
-    before, name, rest = _split(argv)
+@functools.cache
+def _top_parser() -> Parser:
     top = Parser(prog="akashic", add_help=False, allow_abbrev=False)
     _add_global_options(top, suppress=False)
     top.add_argument("-h", "--help", action="store_true")
     top.add_argument("--version", action="store_true")
-    options = top.parse_args(before)
+    return top
+
+
+def _run(argv: Sequence[str]) -> int:
+    before, name, rest = split(list(argv))
+    options = _top_parser().parse_args(before)
     if options.version:
         print(f"akashic {__version__}")
         return EXIT_OK
@@ -190,11 +184,18 @@ def _run(argv: Sequence[str]) -> int:
         hint = f"did you mean `akashic {near[0]}`?" if near else "akashic --help lists the commands"
         raise UsageError(f"there is no command `{name}`", hint=hint)
     command: Command = importlib.import_module(entry.module)
+    args = command_parser(name).parse_args(rest, namespace=options)
+    return command.run(args, _context(args))
+
+
+@functools.cache
+def command_parser(name: str) -> Parser:
+    """The parser of a command's own options."""
+    command: Command = importlib.import_module(COMMANDS[name].module)
     parser = Parser(prog=f"akashic {name}", description=command.HELP, allow_abbrev=False)
     command.configure(parser)
     _add_global_options(parser, suppress=True)
-    args = parser.parse_args(rest, namespace=options)
-    return command.run(args, _context(args))
+    return parser
 
 
 def _report(error: AkashicError) -> None:

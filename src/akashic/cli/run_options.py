@@ -51,7 +51,12 @@ def configure_request(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--no-recurse", action="store_true", help="only files in .github/workflows itself (always so)"
     )
-    what.add_argument(
+    configure_overrides(what)
+
+
+def configure_overrides(parser: argparse._ActionsContainer) -> None:
+    """The option that names folders of actions and reusable workflows."""
+    parser.add_argument(
         "--local-repository",
         action="append",
         default=[],
@@ -97,6 +102,11 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="JOB/STEP",
         help="open a shell before a step",
+    )
+    how.add_argument(
+        "--no-keep",
+        action="store_true",
+        help="remove the workspace of a job that fails (resume needs it)",
     )
     how.add_argument("-q", "--quiet", action="store_true", help="do not print what the steps print")
     how.add_argument(

@@ -192,6 +192,7 @@ class _Drive:
                             attempt=request.attempt,
                             idempotency_key=request.idempotency_key,
                             executor=self._executor,
+                            resumption=request.resumption,
                         )
                     )
                 case CancelJob(key=key, reason=reason, force=force):

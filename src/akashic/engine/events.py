@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from akashic.engine.requests import Conclusion, GateBinding, JobResult, StepReport, Trust
+from akashic.engine.requests import Conclusion, GateBinding, JobResult, Resumption, StepReport, Trust
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -155,6 +155,7 @@ class JobStarted(Event, frozen=True, kw_only=True):
     attempt: int
     idempotency_key: str
     executor: str
+    resumption: Resumption | None = None
 
 
 class StepFinished(Event, frozen=True, kw_only=True):
@@ -201,10 +202,15 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
 class RunResumed(Event, frozen=True, kw_only=True):
     """A new driver took the run on after its driver died, or jobs are run again (`jobs`: keys of instances or
-    paths of jobs; what depends on them runs again too)."""
+    paths of jobs; what depends on them runs again too). `resumptions` says by instance where one of them is
+    taken up in its kept workspace. `sources`, with the digest `workflow_sha256`, stand in for those of
+    RunCreated from here on (empty: as they were)."""
 
     by: str
     jobs: tuple[str, ...] = ()
+    resumptions: dict[str, Resumption] = {}
+    sources: dict[str, str] = {}
+    workflow_sha256: str = ""
 
 
 RunEvent = (

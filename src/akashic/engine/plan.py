@@ -70,6 +70,7 @@ def request_of(state: RunState, instance: InstanceState, plan: InstancePlan) -> 
         continue_on_error=plan.continue_on_error,
         trust=created.trust,
         base_ref_scope=str(created.github.get("base_ref") or ""),
+        resumption=state.resumptions_due.get(instance.key),
     )
 
 

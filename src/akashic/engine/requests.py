@@ -38,6 +38,14 @@ class GateBinding(msgspec.Struct, frozen=True, kw_only=True):
     artifact_digest: str = ""
 
 
+class Resumption(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an attempt begins that takes up a failed one in its kept workspace: the attempt that failed, and
+    the first step that runs (an index of the job's steps; those before it are not run again)."""
+
+    attempt: int
+    first_step: int
+
+
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is needed to run one job instance once.
 
@@ -72,6 +80,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     continue_on_error: bool = False
     trust: Trust = "trusted"
     base_ref_scope: str = ""
+    resumption: Resumption | None = None
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +111,8 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True):
     annotations: tuple[Annotation, ...] = ()
     log_from: int = 0
     log_to: int = 0
+    reused_from: int = 0
+    """The attempt in which it really ran, and whose log has its lines; 0: this one."""
 
 
 class TestReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from akashic.engine.events import GateOpened, GateReviewed, RunCreated
-from akashic.engine.requests import Conclusion, GateBinding, JobResult, SecretFrame, StepReport
+from akashic.engine.requests import (
+    Conclusion,
+    GateBinding,
+    JobResult,
+    Resumption,
+    SecretFrame,
+    StepReport,
+)
 from akashic.workflow.model import Job, Workflow
 
 JobStatus = Literal["waiting", "open", "finished"]
@@ -149,6 +156,8 @@ class RunState:
     resumptions: int = 0
     last_at: float = 0.0
     finished_at: float = 0.0
+    resumptions_due: dict[str, Resumption] = field(default_factory=dict)
+    """Instances whose next attempt takes up a kept one."""
     rerun_at: float = 0.0
     """When jobs were last run again; 0: never."""
 

@@ -24,6 +24,7 @@ from akashic.engine.expand import strategy_of
 from akashic.engine.plan import run_group
 from akashic.engine.requests import JobResult
 from akashic.engine.rerun import reset_jobs
+from akashic.engine.resuming import replace_sources
 from akashic.engine.runstate import Frame, Gate, InstanceState, RunState
 from akashic.errors import AkashicError
 from akashic.source.position import InvalidInput
@@ -177,6 +178,8 @@ def _job_started(state: RunState, event: events.JobStarted, at: float) -> None:
     job = state.job_of(instance)
     state.attempts[event.key] = instance.attempt = event.attempt
     instance.idempotency_key = event.idempotency_key
+    # Once only: when this attempt dies too, its place is gone and the next one begins at the beginning.
+    state.resumptions_due.pop(event.key, None)
     instance.status = "running"
     instance.started_at = at
     instance.steps = []
@@ -263,6 +266,9 @@ def _run_finished(state: RunState, event: events.RunFinished, at: float) -> None
 def _run_resumed(state: RunState, event: events.RunResumed, at: float) -> None:
     state.resumptions += 1
     if event.jobs and reset_jobs(state, event.jobs):
+        if event.sources:
+            replace_sources(state, event.sources, event.workflow_sha256)
+        state.resumptions_due = dict(event.resumptions)
         state.attempt += 1
         state.rerun_at = at
         state.conclusion = None

@@ -10,7 +10,7 @@ process of ours left behind and is safe to call at any time, from any process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -86,6 +86,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     `akashic deploy` works inside a step); everything else is the executor's choice."""
     memory_bytes_max: int | None = None
     processes_max: int | None = None
+    resumes: int = 0
+    """The attempt whose kept place is taken up again (`KeepingExecutor`); 0: a new place."""
 
 
 class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,8 +179,8 @@ class Sandbox(Protocol):
         ...
 
     def image_path(self, path: str) -> str:
-        """Where a process of `run_image` finds the file that the job sees at `path`: workspace, home, temp and
-        what lies below them. Any other path comes back as it is."""
+        """Where a process of `run_image` finds the file that the job sees at `path`: workspace, home, temp
+        and what lies below them. Any other path comes back as it is."""
         ...
 
     def pull_image(self, image: str, *, on_output: OutputSink, cancellation: Cancellation) -> None:
@@ -216,6 +218,38 @@ class Sandbox(Protocol):
     def close(self) -> None:
         """End everything the job started and remove the sandbox. Never raises for what is already gone."""
         ...
+
+
+@runtime_checkable
+class KeepingSandbox(Protocol):
+    """A sandbox that can outlive its job, so that the job can be taken up again where it failed."""
+
+    def keep(self, state: bytes | None) -> None:
+        """Have `close` leave all files at their paths, with `state` (JSON; it may hold secrets and is for the
+        user's eyes only), within limits of number, size and age. None: remove them, as ever."""
+        ...
+
+    def refresh(self, tree: Tree) -> Sequence[str]:
+        """Bring what has changed in the repository since its tree was put here; a line for each file."""
+        ...
+
+
+@runtime_checkable
+class KeepingExecutor(Protocol):
+    """An executor that can open a place again that `KeepingSandbox.keep` left (`SandboxSpec.resumes`)."""
+
+    def kept_state(self, run_id: str, job_key: str, attempt: int) -> bytes | None:
+        """What `keep` was given for this attempt; None when its place is not kept (any more)."""
+        ...
+
+
+@runtime_checkable
+class NetworkedSandbox(Protocol):
+    """A sandbox whose processes have a network of their own, so that this machine's loopback is not theirs."""
+
+    host_address: str
+    """The address of this machine that they reach it by: the gateway of the job's network. It is also one
+    that this machine can listen on, and never a wildcard."""
 
 
 class Executor(Protocol):

@@ -63,6 +63,11 @@ class BackgroundSteps:
             ended = self._runner.run(step, number=self._state.next_number())
             self._runner.take_over(ended, self._state.frame)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no background step is left to wait for."""
+        return not self._running
+
     def wait_rest(self) -> None:
         """GitHub waits for everything before the post steps; nothing is shown when nothing runs."""
         if self._running:

@@ -16,19 +16,22 @@ from akashic.driver.ports import JobReporter
 from akashic.engine.requests import Annotation, Conclusion, JobRequest, JobResult, StepReport
 from akashic.errors import AkashicError
 from akashic.executors.protocol import KeepingExecutor, KeepingSandbox, Sandbox
+from akashic.runner import places
 from akashic.runner.actions.prepare import find_actions
 from akashic.runner.background import BackgroundSteps
 from akashic.runner.file_slots import FileSlots
 from akashic.runner.hash_files import hash_files
 from akashic.runner.job_secrets import TOKEN, resolve_secrets
 from akashic.runner.joblog import JobLog
-from akashic.runner.keeping import KeptJob, pack, snapshot, take_up, unpack
+from akashic.runner.keeping import KeptJob, pack, snapshot, take_up, tell_reused, unpack
 from akashic.runner.later_steps import run_image_steps, run_posts, run_pres
 from akashic.runner.masking import Masker
 from akashic.runner.outputs import job_outputs
 from akashic.runner.parts import RunnerParts
 from akashic.runner.reports import collect_reports
 from akashic.runner.sandbox_spec import build_spec
+from akashic.runner.services import close_services
+from akashic.runner.shells import DEFAULT, IN_CONTAINER, IN_IMAGE, Shell
 from akashic.runner.state import Frame, JobState
 from akashic.runner.steps import StepRunner
 from akashic.runner.variables import akashic_variables, github_variables, runner_context, runner_variables
@@ -36,7 +39,6 @@ from akashic.workflow.expressions import Scope, interpolate
 from akashic.workflow.expressions.coercion import to_string
 
 SERVICE_LOG_BYTES_MAX = 64 * 1024
-EVENT_FOLDER = "_github_workflow"
 
 
 class JobRunner:
@@ -69,6 +71,8 @@ class _Attempt:
         self._cancellation = Cancellation()
         self._timed_out = False
         self._started_at = parts.clock.now()
+        self._begun = False
+        self._in_container = False
         self._before: KeptJob | None = None
         """The job before the step that is being run, while none has failed."""
 
@@ -124,14 +128,15 @@ class _Attempt:
                     from akashic.runner.actions.docker import refuse_docker
 
                     refuse_docker(actions.values(), self._parts.executor.capabilities)
-                kept = self._kept_job()
+                kept, taken_up = self._kept_job(), None
                 sandbox = self._open(contexts, env)
                 state = self._state(sandbox, log, contexts, env)
                 state.actions = actions
                 if kept is not None and isinstance(sandbox, KeepingSandbox):
                     # What goes wrong until the first step runs leaves the place as it was.
                     sandbox.keep(kept)
-                    self._take_up(state, sandbox, unpack(kept, secrets), set_up)
+                    taken_up = unpack(kept, secrets)
+                    self._take_up(state, sandbox, taken_up, set_up)
                 notes = [*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)]
                 for line in dict.fromkeys(notes):
                     set_up.say(line)
@@ -139,11 +144,16 @@ class _Attempt:
                 return self._not_started(set_up, error)
             set_up.end("success")
             self._reporter.job_ready(tuple(sandbox.notes))
+            if taken_up is not None:
+                tell_reused(state, taken_up)
+            self._begun = True
             return self._steps(state, log)
         finally:
             if state is not None:
+                close_services(state)
                 state.slots.close()
-                self._keep(state, secrets)
+                if self._begun:
+                    self._keep(state, secrets)
             if sandbox is not None:
                 sandbox.close()
 
@@ -162,12 +172,12 @@ class _Attempt:
             )
         return kept
 
-    def _take_up(
-        self, state: JobState, sandbox: KeepingSandbox, kept: KeptJob, set_up: _PseudoStep
-    ) -> None:
+    def _take_up(self, state: JobState, sandbox: KeepingSandbox, kept: KeptJob, set_up: _PseudoStep) -> None:
         if kept.matrix != self._request.matrix:
             raise AkashicError("the job's matrix is not what it was; akashic rerun --failed begins anew")
-        set_up.say(f"Taken up where attempt {kept.attempt} failed, in its workspace: {state.sandbox.workspace}")
+        set_up.say(
+            f"Taken up where attempt {kept.attempt} failed, in its workspace: {state.sandbox.workspace}"
+        )
         if self._parts.newest_tree is not None:
             for line in sandbox.refresh(self._parts.newest_tree()):
                 set_up.say(line)
@@ -219,13 +229,20 @@ class _Attempt:
 
     def _open(self, contexts: dict[str, Any], env: dict[str, str]) -> Sandbox:
         spec = build_spec(self._request, self._parts, Scope(contexts={**contexts, "env": env}))
+        self._in_container = spec.container is not None
         return self._parts.executor.open(spec, cancellation=self._cancellation)
+
+    def _default_shell(self, sandbox: Sandbox) -> Shell:
+        """What runs a script that names no shell: GitHub's "Running jobs in a container" says sh there."""
+        if self._in_container:
+            return IN_CONTAINER
+        return IN_IMAGE if places.in_container(sandbox) else DEFAULT
 
     def _state(
         self, sandbox: Sandbox, log: JobLog, contexts: dict[str, Any], env: dict[str, str]
     ) -> JobState:
         request, parts = self._request, self._parts
-        event_path = f"{sandbox.temp}/{EVENT_FOLDER}/event.json"
+        event_path = places.event_path(sandbox)
         event = contexts["github"].get("event") or {}
         sandbox.write(event_path, json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         contexts["github"] |= {"workspace": sandbox.workspace, "event_path": event_path}
@@ -241,9 +258,11 @@ class _Attempt:
             "services": services,
         }
         fixed = github_variables(contexts["github"]) | runner_variables(runner)
-        fixed |= akashic_variables(request, state_dir=str(parts.state_dir), root=parts.tree.root)
+        fixed |= akashic_variables(request)
+        if places.sees(sandbox, str(parts.state_dir)):
+            fixed |= {"AKASHIC_STATE": str(parts.state_dir), "AKASHIC_ROOT": parts.tree.root}
         base = {"CI": "true", **sandbox.base_env, **parts.extra_env}
-        if parts.executable_folder:
+        if parts.executable_folder and places.sees(sandbox, parts.executable_folder):
             base["PATH"] = f"{base.get('PATH', '')}:{parts.executable_folder}".removeprefix(":")
         state = JobState(
             request=request,
@@ -258,6 +277,7 @@ class _Attempt:
             fixed_env=fixed,
             frame=Frame(env=env, contexts={}, cancellation=self._cancellation),
             slots=FileSlots(sandbox),
+            default_shell=self._default_shell(sandbox),
             started_at=self._started_at,
         )
         state.hash_files = lambda patterns: hash_files(sandbox, patterns)

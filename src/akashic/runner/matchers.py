@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from akashic.engine.requests import Annotation
 
@@ -78,6 +79,16 @@ class Matchers:
 
     def __init__(self) -> None:
         self._matchers: dict[str, _Matcher] = {}
+        self.history: list[tuple[Literal["add", "remove"], str]] = []
+        """What was added (its file) and removed (its owner), in order."""
+
+    def replay(self, history: Sequence[tuple[Literal["add", "remove"], str]]) -> None:
+        """Add and remove again what another job did. Raises MatcherError."""
+        for operation, content in history:
+            if operation == "add":
+                self.add(content.encode())
+            else:
+                self.remove(content)
 
     def __bool__(self) -> bool:
         return bool(self._matchers)
@@ -100,6 +111,7 @@ class Matchers:
             raise MatcherError(f"Problem matcher file is not valid: {error}") from error
         if len(self._matchers) + len(fresh) > MATCHERS_MAX:
             raise MatcherError(f"A job may use {MATCHERS_MAX} problem matchers at most.")
+        self.history.append(("add", content.decode("utf-8-sig")))
         for matcher in fresh:
             self._matchers = {
                 matcher.owner: matcher,
@@ -108,6 +120,7 @@ class Matchers:
 
     def remove(self, owner: str) -> None:
         """Forget an owner's matcher; unknown owners are fine."""
+        self.history.append(("remove", owner))
         self._matchers.pop(owner.lower(), None)
 
     def match(self, line: str) -> Annotation | None:

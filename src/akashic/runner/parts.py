@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from akashic.driver.ports import Clock
+from akashic.engine.requests import JobRequest
 from akashic.executors.protocol import Executor, Sandbox, Tree
 
 if TYPE_CHECKING:
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 SecretSource = Callable[[str, str], Mapping[str, str]]
 """(environment, trust) to the secrets a job may see, names in upper case; "" is the repository's own scope.
 Never called for a fork."""
+
+
+class JobServices(Protocol):
+    """The services that one job's actions call. `secrets` are its tokens."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+    def action_variables(self) -> dict[str, str]: ...
+
+    def script_variables(self) -> dict[str, str]: ...
+
+    def close(self) -> None: ...
+
+
+OpenServices = Callable[[JobRequest, str], JobServices]
+"""Let a job in at the services; the text is the address of this machine that its processes reach it by."""
 
 Answer = Literal["retry", "continue", "abort"]
 """How a person leaves a breakpoint: run the step (again), go on with what happened, end the job."""
@@ -73,6 +91,7 @@ class RunnerParts:
     clock: Clock
     state_dir: Path
     actions: ActionResolver
+    open_services: OpenServices | None = None
     sandbox_mode: Literal["auto", "strict", "off"] = "auto"
     extra_env: Mapping[str, str] = field(default_factory=dict)
     executable_folder: str = ""
@@ -82,3 +101,7 @@ class RunnerParts:
     break_at: frozenset[str] = frozenset()
     memory_bytes_max: int | None = None
     processes_max: int | None = None
+    keep_failed: bool = False
+    """Whether the place of a job that failed is kept, to take the job up there again."""
+    newest_tree: Callable[[], Tree] | None = None
+    """The repository as it is now, for a job that is taken up again; None: as it was."""

@@ -31,6 +31,7 @@ def build_spec(request: JobRequest, parts: RunnerParts, scope: Scope) -> Sandbox
         shared_paths=(str(parts.state_dir),),
         memory_bytes_max=parts.memory_bytes_max,
         processes_max=parts.processes_max,
+        resumes=request.resumption.attempt if request.resumption is not None else 0,
     )
 
 

@@ -18,7 +18,8 @@ from akashic.runner.file_slots import FileSlots
 from akashic.runner.joblog import JobLog
 from akashic.runner.masking import Masker
 from akashic.runner.matchers import Matchers
-from akashic.runner.parts import RunnerParts
+from akashic.runner.parts import JobServices, RunnerParts
+from akashic.runner.shells import DEFAULT, Shell
 from akashic.workflow.expressions import Scope, Status
 from akashic.workflow.model import Step
 
@@ -92,6 +93,10 @@ class JobState:
     """GITHUB_*, RUNNER_* and AKASHIC_*: nothing the user sets replaces them."""
     frame: Frame
     slots: FileSlots
+    default_shell: Shell = DEFAULT
+    """What runs a script that names no shell."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """The Node.js that runs actions in this job, by the major version that the action wants."""
     matchers: Matchers = field(default_factory=Matchers)
     exported: dict[str, str] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
@@ -114,6 +119,8 @@ class JobState:
     images: dict[str, str] = field(default_factory=dict)
     """What Docker actions run: by `docker://…`, or by the Dockerfile's path on this machine."""
     placed: set[str] = field(default_factory=set)
+    services: JobServices | None = None
+    """Opened for the first step that may call them."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     hash_files: Callable[[Sequence[str]], str] = field(default=lambda patterns: "")
     started_at: float = 0.0

@@ -58,21 +58,21 @@ class StepRunner:
         started_at = state.parts.clock.now()
         log_from = state.log.offset
         ended = self._attempt(step, frame, number, name, body or run_body, cancellation)
-        state.reporter.step_finished(
-            StepReport(
-                number=number,
-                name=name,
-                id=step.id,
-                outcome=ended.outcome,
-                conclusion=ended.conclusion,
-                started_at=started_at,
-                duration_s=state.parts.clock.now() - started_at,
-                error=ended.error,
-                annotations=tuple(ended.effects.annotations),
-                log_from=log_from,
-                log_to=state.log.offset,
-            )
+        report = StepReport(
+            number=number,
+            name=name,
+            id=step.id,
+            outcome=ended.outcome,
+            conclusion=ended.conclusion,
+            started_at=started_at,
+            duration_s=state.parts.clock.now() - started_at,
+            error=ended.error,
+            annotations=tuple(ended.effects.annotations),
+            log_from=log_from,
+            log_to=state.log.offset,
         )
+        state.reporter.step_finished(report)
+        state.finished.append(report)
         state.keep(ended.effects.annotations, ended.effects.summary)
         if ended.conclusion in ("failure", "timed_out") and not state.reason:
             state.reason = f"{name}: {ended.error}" if ended.error else name

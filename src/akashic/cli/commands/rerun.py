@@ -9,7 +9,7 @@ from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
 from akashic.cli.commands.run import drive_options
 from akashic.cli.conduct import Conductor
-from akashic.cli.run_options import configure_drive
+from akashic.cli.run_options import configure_drive, configure_overrides
 
 HELP = "run a run's jobs again: all, the failed ones, or one"
 
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j", "--job", action="append", default=[], metavar="JOB", help="only this job, and what needs it"
     )
+    configure_overrides(parser)
     configure_drive(parser)
 
 

@@ -43,6 +43,9 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     options = drive_options(args, context)
 
     def one_round(application: Application, changed: tuple[str, ...] | None) -> int:
+        # Git takes as long as opening the journal does.
+        application.look_at_repository()
+        _ = application.journal
         if changed is None:
             selection = select(application, request, cwd=context.cwd, remote=remote)
         else:
@@ -99,6 +102,7 @@ def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOpt
         breakpoint=stop,
         break_on_failure=args.break_on_failure,
         break_at=frozenset(args.break_at),
+        keep=not args.no_keep,
     )
 
 

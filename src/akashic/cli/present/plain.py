@@ -48,7 +48,10 @@ class PlainPresenter:
                 self._line(key, f"started{again}")
             case StepFinished(key=key, step=step):
                 mark = self._style.mark(step.conclusion)
-                self._line(key, f"{mark} {label(step.name)} ({duration(step.duration_s)})")
+                took = duration(step.duration_s)
+                if step.reused_from:
+                    took = f"not run again: as in attempt {step.reused_from}"
+                self._line(key, f"{mark} {label(step.name)} ({took})")
                 if step.error:
                     self._line(key, f"  {step.error}")
             case JobFinished(key=key, result=result):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+import msgspec
+
 from akashic import errors
 from akashic.cancellation import Cancellation
-from akashic.executors.host import isolation, sweeping
+from akashic.executors.host import isolation, keeping, sweeping
 from akashic.executors.host.environment import base_env
 from akashic.executors.host.git_folders import git_folders
 from akashic.executors.host.marker import write_owner
 from akashic.executors.host.namespaces import NamespacePlace, View
 from akashic.executors.host.place import AgentPlace, Place
-from akashic.executors.host.sandbox import HostSandbox, Layout, remove_folder
+from akashic.executors.host.sandbox import HostSandbox, Layout
+from akashic.executors.host.sandbox_folder import remove_folder
 from akashic.executors.protocol import (
     Capabilities,
     ExecutorError,
@@ -37,8 +42,9 @@ class HostExecutor:
     def __init__(
         self, *, state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]
     ) -> None:
-        self._work = os.path.join(os.path.realpath(state_dir), "work")
-        self._trees = os.path.join(os.path.realpath(state_dir), "trees")
+        self._state_dir = os.path.realpath(state_dir)
+        self._work = os.path.join(self._state_dir, "work")
+        self._trees = os.path.join(self._state_dir, "trees")
         self._cache_dir = cache_dir
         self._tool_cache = tool_cache
         self._environ = dict(environ)
@@ -63,11 +69,12 @@ class HostExecutor:
                 "and the host executor runs no containers",
                 hint=f"executors that can: {CONTAINER_EXECUTORS}",
             )
-        folder = self._claim(spec)
+        kept = self._kept(spec) if spec.resumes else None
+        folder = self._claim(spec) if kept is None else self._take_up(spec, kept)
         place: Place | None = None
         sandbox: HostSandbox | None = None
         try:
-            layout = Layout.make(folder, spec.repository)
+            layout = Layout.make(folder, spec.repository if kept is None else kept.repository)
             os.makedirs(self._tool_cache, exist_ok=True)
             place, notes = self._place(spec, layout)
             mark = os.path.basename(folder)
@@ -82,14 +89,17 @@ class HostExecutor:
                 trees=self._trees,
                 environ=self._environ,
                 notes=notes,
+                state_dir=self._state_dir,
             )
+            if kept is not None:
+                sandbox.restore(kept.trees, kept.overlays)
             if spec.services:
                 sandbox.start_services(spec.services, self._cache_dir, cancellation)
         except OSError as error:
-            self._undo(folder, place, sandbox)
+            self._undo(spec, folder, place, sandbox, kept)
             raise ExecutorError(f"cannot open a sandbox in {folder}: {error}") from error
         except BaseException:
-            self._undo(folder, place, sandbox)
+            self._undo(spec, folder, place, sandbox, kept)
             raise
         return sandbox
 
@@ -99,7 +109,31 @@ class HostExecutor:
         return isolation.probe().missing
 
     def sweep(self) -> Sequence[str]:
-        return sweeping.sweep(self._work)
+        return (*sweeping.sweep(self._work), *keeping.prune(self._state_dir, time.time()))
+
+    def kept_state(self, run_id: str, job_key: str, attempt: int) -> bytes | None:
+        """See `akashic.executors.protocol.KeepingExecutor`."""
+        kept = keeping.find(self._state_dir, run_id, job_key, attempt)
+        return None if kept is None else bytes(kept.state)
+
+    def _kept(self, spec: SandboxSpec) -> keeping.Kept:
+        kept = keeping.find(self._state_dir, spec.run_id, spec.job_key, spec.resumes)
+        if kept is None:
+            raise ExecutorError(
+                f"the workspace of job {spec.job_key} (attempt {spec.resumes}) is not kept any more",
+                hint="akashic rerun --failed runs the job from its beginning",
+            )
+        return kept
+
+    def _take_up(self, spec: SandboxSpec, kept: keeping.Kept) -> str:
+        """Make a kept place a sandbox of ours. What a crash leaves from here on is swept."""
+        folder = f"{self._work}/{kept.mark}"
+        with keeping.locked(self._state_dir):
+            write_owner(folder, mark=kept.mark, run_id=spec.run_id, job_key=spec.job_key)
+            keeping.forget(self._state_dir, kept.mark)
+        # Services begin anew: their data belonged to processes that are dead.
+        shutil.rmtree(f"{folder}/_services", ignore_errors=True)
+        return folder
 
     def _claim(self, spec: SandboxSpec) -> str:
         """A new folder for this sandbox, ours before anything lies in it."""
@@ -166,11 +200,22 @@ class HostExecutor:
             ],
         )
 
-    @staticmethod
-    def _undo(folder: str, place: Place | None, sandbox: HostSandbox | None) -> None:
+    def _undo(
+        self,
+        spec: SandboxSpec,
+        folder: str,
+        place: Place | None,
+        sandbox: HostSandbox | None,
+        kept: keeping.Kept | None,
+    ) -> None:
         if sandbox is not None:
+            sandbox.keep(None if kept is None else bytes(kept.state))
             sandbox.close()
         elif place is not None:
             with contextlib.suppress(OSError):
                 place.close()
-        remove_folder(folder)
+        if kept is None:
+            remove_folder(folder)
+        elif sandbox is None:
+            # Nothing has run in it: it can be taken up once more, after this attempt.
+            keeping.save(self._state_dir, msgspec.structs.replace(kept, attempt=spec.attempt))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -241,7 +242,7 @@ class NamespacePlace:
 
     def _hide_secrets(self) -> None:
         nothing = f"{self._view.scratch}/nothing"
-        os.mkdir(nothing, 0o555)
+        os.makedirs(nothing, 0o555, exist_ok=True)
         for name in _SECRETS:
             path = f"{self._view.real_home}/{name}"
             with contextlib.suppress(OSError):
@@ -252,7 +253,7 @@ class NamespacePlace:
 
     def _show_caches(self) -> None:
         caches = f"{self._view.home}/.cache"
-        os.mkdir(caches)
+        os.makedirs(caches, exist_ok=True)
         real = f"{self._view.real_home}/.cache"
         if os.path.isdir(real):
             with contextlib.suppress(OSError):
@@ -273,7 +274,7 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
     own = []
     for path in _OWN:
         source = view.temporary + path.replace("/", "-")
-        os.mkdir(source)
+        os.makedirs(source, exist_ok=True)
         os.chmod(source, 0o1777)
         own.append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
     for path, fd in own:
@@ -299,14 +300,16 @@ def _mount_overlay(lower: str, destination: str, scratch: str) -> None:
     for path in (lower, scratch):
         if any(character in path for character in ",:\\"):
             raise OSError(22, f"{path} holds a character that overlay mounts cannot name")
-    os.mkdir(scratch)
+    os.makedirs(scratch, exist_ok=True)
+    # A place that was kept has changes already; what the kernel noted about the mount of then must go.
+    shutil.rmtree(f"{scratch}/work", ignore_errors=True)
     # Where the scratch folder's file system cannot be an upper layer, memory can.
     for in_memory in (False, True):
         if in_memory:
             kernel.mount("tmpfs", scratch, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=700")
         upper, work = f"{scratch}/upper", f"{scratch}/work"
-        os.mkdir(upper)
-        os.mkdir(work)
+        os.makedirs(upper, exist_ok=True)
+        os.makedirs(work, exist_ok=True)
         for extra in _OVERLAY_OPTIONS_ROOT if os.geteuid() == 0 else _OVERLAY_OPTIONS:
             options = f"lowerdir={lower},upperdir={upper},workdir={work}{extra}"
             with contextlib.suppress(OSError):

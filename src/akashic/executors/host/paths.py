@@ -106,3 +106,33 @@ def read_beneath(folder: int, path: str, bytes_max: int) -> bytes | None:
         return b"".join(parts)
     finally:
         os.close(fd)
+
+
+def bring(source: str, folder: int, path: str) -> None:
+    """Put a file or link of ours at a path below `folder`, in place of what is there."""
+    info = os.lstat(source)
+    remove_beneath(folder, path)
+    if stat.S_ISLNK(info.st_mode):
+        make_folders(folder, path.rpartition("/")[0])
+        above = open_beneath(folder, path.rpartition("/")[0], _O_PATH_DIRECTORY)
+        try:
+            os.symlink(os.readlink(source), path.rpartition("/")[2], dir_fd=above)
+        finally:
+            os.close(above)
+        return
+    with open(source, "rb") as file:
+        write_beneath(folder, path, file.read(), executable=bool(info.st_mode & 0o111))
+
+
+def remove_beneath(folder: int, path: str) -> None:
+    """Remove a file or link below `folder`; nothing happens when there is none, or a folder."""
+    try:
+        above = open_beneath(folder, path.rpartition("/")[0], _O_PATH_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        os.unlink(path.rpartition("/")[2], dir_fd=above)
+    except (FileNotFoundError, IsADirectoryError):
+        return
+    finally:
+        os.close(above)

@@ -6,16 +6,20 @@ import os
 import platform
 import shutil
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from akashic.cancellation import Cancellation
 from akashic.executors import process
-from akashic.executors.host import workspace
+from akashic.executors.host import keeping, workspace
 from akashic.executors.host.limits import Limited
-from akashic.executors.host.paths import read_beneath, write_beneath
+from akashic.executors.host.paths import bring, read_beneath, remove_beneath, write_beneath
 from akashic.executors.host.place import Place
+from akashic.executors.host.sandbox_folder import remove_folder
 from akashic.executors.protocol import (
     ExecutorError,
     ExitStatus,
@@ -47,7 +51,8 @@ class Layout:
 
     @classmethod
     def make(cls, folder: str, repository: str) -> Layout:
-        """The folders of a new sandbox. The workspace is named after the repository, as GitHub does."""
+        """The folders of a sandbox, made where they are missing. The workspace is named after the
+        repository, as GitHub does."""
         name = repository.rpartition("/")[2] or "workspace"
         layout = cls(
             folder=folder,
@@ -58,7 +63,7 @@ class Layout:
             services=f"{folder}/_services",
         )
         for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.services):
-            os.mkdir(path)
+            os.makedirs(path, exist_ok=True)
         return layout
 
 
@@ -87,6 +92,7 @@ class HostSandbox(WithoutImages):
         trees: str,
         environ: Mapping[str, str],
         notes: Sequence[str],
+        state_dir: str,
     ) -> None:
         self.workspace = layout.workspace
         self.temp = layout.temp
@@ -111,6 +117,10 @@ class HostSandbox(WithoutImages):
         self._leftovers = process.Leftovers()
         self._prepared: list[workspace.Prepared] = []
         self._overlays: dict[str, str] = {}
+        self._checked_out: dict[str, str] = {}
+        self._spec = spec
+        self._state_dir = state_dir
+        self._to_keep: bytes | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -182,13 +192,89 @@ class HostSandbox(WithoutImages):
                 self._place.remove_overlay(destination)
                 shutil.rmtree(self._overlays.pop(destination), ignore_errors=True)
             workspace.empty(destination)
+        self._checked_out[destination] = prepared.path
         if self._place.overlays and not os.listdir(destination):
             with self._lock:
-                scratch = f"{self._layout.scratch}/{len(self._prepared)}"
+                scratch = self._free_scratch()
             if self._place.overlay(prepared.path, destination, scratch):
                 self._overlays[destination] = scratch
                 return
         workspace.copy(prepared.path, destination, self._environ)
+
+    def _free_scratch(self) -> str:
+        number = 1
+        while os.path.lexists(f"{self._layout.scratch}/{number}"):
+            number += 1
+        return f"{self._layout.scratch}/{number}"
+
+    def keep(self, state: bytes | None) -> None:
+        """See `akashic.executors.protocol.KeepingSandbox`."""
+        self._to_keep = state
+
+    def restore(self, trees: Mapping[str, str], overlays: Mapping[str, str]) -> None:
+        """Show what was checked out before this place was kept. Raises ExecutorError."""
+        for destination, path in trees.items():
+            self._prepared.append(workspace.hold(path))
+            self._checked_out[destination] = path
+            scratch = overlays.get(destination)
+            if scratch is None:
+                continue
+            if not self._place.overlay(path, destination, scratch):
+                raise ExecutorError(
+                    f"the kept workspace {destination} cannot be shown again",
+                    hint="akashic rerun --failed runs the job from its beginning",
+                )
+            self._overlays[destination] = scratch
+
+    def refresh(self, tree: Tree) -> Sequence[str]:
+        """See `akashic.executors.protocol.KeepingSandbox`."""
+        lines: list[str] = []
+        for destination, before in self._checked_out.items():
+            prepared = workspace.prepare(tree, self._trees, self._environ)
+            try:
+                changed, removed = workspace.differences(before, prepared.path)
+                root, relative = self._inside(destination)
+                for path in changed:
+                    bring(f"{prepared.path}/{path}", root, f"{relative}/{path}")
+                for path in removed:
+                    remove_beneath(root, f"{relative}/{path}")
+            except OSError as error:
+                raise ExecutorError(f"cannot bring the changed files to {destination}: {error}") from error
+            finally:
+                prepared.release()
+            lines += [f"changed since: {path}" for path in changed]
+            lines += [f"removed since: {path}" for path in removed]
+        return lines
+
+    def _keep(self) -> bool:
+        """Leave the folder for a later sandbox, when it is not too large; whether it stays."""
+        assert self._to_keep is not None
+        layout = self._layout
+        if any(not os.path.isdir(f"{scratch}/upper") for scratch in self._overlays.values()):
+            return False  # The changes were in memory, and are gone with the mounts.
+        shutil.rmtree(layout.services, ignore_errors=True)
+        size_bytes = keeping.size_of(layout.folder, keeping.KEPT_BYTES_MAX)
+        if size_bytes > keeping.KEPT_BYTES_MAX:
+            return False
+        kept = keeping.Kept(
+            mark=os.path.basename(layout.folder),
+            run_id=self._spec.run_id,
+            job_key=self._spec.job_key,
+            attempt=self._spec.attempt,
+            repository=self._spec.repository,
+            trees=self._checked_out,
+            overlays=self._overlays,
+            size_bytes=size_bytes,
+            kept_at=time.time(),
+            state=msgspec.Raw(self._to_keep),
+        )
+        try:
+            os.chmod(layout.folder, 0o700)
+            keeping.save(self._state_dir, kept)
+        except OSError:
+            return False
+        keeping.prune(self._state_dir, kept.kept_at)
+        return True
 
     def start_services(
         self, specs: Sequence[ServiceSpec], cache_dir: str, cancellation: Cancellation
@@ -218,24 +304,5 @@ class HostSandbox(WithoutImages):
         self._leftovers.close()
         for prepared in self._prepared:
             prepared.release()
-        remove_folder(self._layout.folder)
-
-
-def remove_folder(folder: str) -> None:
-    """Remove a sandbox's folder, also what a step made unreadable."""
-    if not os.path.lexists(folder):
-        return
-
-    def allow(_: Any, path: str, __: Any) -> None:
-        try:
-            os.chmod(os.path.dirname(path), 0o700)
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.chmod(path, 0o700)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
-        except OSError:
-            return
-
-    shutil.rmtree(folder, onerror=allow)
-    shutil.rmtree(folder, ignore_errors=True)
+        if self._to_keep is None or not self._keep():
+            remove_folder(self._layout.folder)

@@ -7,8 +7,9 @@ import signal
 import time
 from collections.abc import Sequence
 
+from akashic.executors.host.keeping import is_kept
 from akashic.executors.host.marker import is_alive, read_owner, start_time
-from akashic.executors.host.sandbox import remove_folder
+from akashic.executors.host.sandbox_folder import remove_folder
 
 AGENT_TIMEOUT_S = 5.0
 UNCLAIMED_AGE_S = 10.0
@@ -16,7 +17,8 @@ UNCLAIMED_AGE_S = 10.0
 
 
 def sweep(work: str) -> Sequence[str]:
-    """Remove every sandbox below `work` whose owner is gone; a line for each. Safe next to running ones."""
+    """Remove every sandbox below `work` whose owner is gone and that is not kept; a line for each. Safe next
+    to running ones."""
     try:
         names = sorted(os.listdir(work))
     except FileNotFoundError:
@@ -31,7 +33,9 @@ def sweep(work: str) -> Sequence[str]:
 
 
 def remove_if_dead(folder: str) -> bool:
-    """Remove one sandbox unless its owner lives; whether it was removed."""
+    """Remove one sandbox unless its owner lives or it is kept; whether it was removed."""
+    if is_kept(os.path.dirname(folder), os.path.basename(folder)):
+        return False
     owner = read_owner(folder)
     if owner is None:
         try:

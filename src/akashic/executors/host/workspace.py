@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import filecmp
 import os
 import shutil
 import stat
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from akashic.executors.host.keeping import trees_in_use
 from akashic.executors.protocol import ExecutorError, Tree
 
 STATE_FOLDER = ".akashic"
@@ -95,6 +97,52 @@ def prepare(tree: Tree, folder: str, environ: Mapping[str, str]) -> Prepared:
         os.close(lock)
         raise
     return Prepared(target, lock)
+
+
+def hold(path: str) -> Prepared:
+    """A tree that was prepared before, kept from being removed. Raises ExecutorError when it is gone."""
+    lock = _lock(f"{path}.lock", fcntl.LOCK_SH)
+    if not os.path.isdir(path):
+        os.close(lock)
+        raise ExecutorError(f"the tree {path} is gone", hint="akashic rerun --failed begins anew")
+    return Prepared(path, lock)
+
+
+def differences(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The files that two prepared trees do not have in common, history aside: those that the newer one has
+    new or otherwise, and those that only the older one has."""
+    old, new = _listing(before), _listing(after)
+    changed = [
+        path
+        for path, facts in sorted(new.items())
+        if old.get(path) != facts and not (path in old and _same(f"{before}/{path}", f"{after}/{path}"))
+    ]
+    return changed, sorted(old.keys() - new.keys())
+
+
+def _listing(folder: str) -> dict[str, tuple[int, int, int]]:
+    found: dict[str, tuple[int, int, int]] = {}
+    remaining = [""]
+    while remaining:
+        below = remaining.pop()
+        with os.scandir(f"{folder}/{below}") as entries:
+            for entry in entries:
+                path = f"{below}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    if path != ".git":
+                        remaining.append(f"{path}/")
+                else:
+                    info = entry.stat(follow_symlinks=False)
+                    found[path] = (info.st_mode, info.st_size, info.st_mtime_ns)
+    return found
+
+
+def _same(one: str, other: str) -> bool:
+    if os.path.islink(one) or os.path.islink(other):
+        return os.path.islink(one) and os.path.islink(other) and os.readlink(one) == os.readlink(other)
+    if (os.stat(one).st_mode ^ os.stat(other).st_mode) & 0o111:
+        return False
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def copy(prepared: str, destination: str, environ: Mapping[str, str]) -> None:
@@ -204,9 +252,10 @@ def _prune(folder: str, *, keep: str) -> None:
             (entry for entry in entries if entry.is_dir(follow_symlinks=False)),
             key=lambda entry: entry.stat(follow_symlinks=False).st_mtime,
         )
+    in_use = trees_in_use(os.path.dirname(folder)) if len(trees) >= PREPARED_MAX else set()
     for entry in trees[: max(0, len(trees) - PREPARED_MAX + 1)]:
         key = entry.name.partition(".")[0]
-        if key == keep:
+        if key == keep or entry.path in in_use:
             continue
         with contextlib.suppress(OSError):
             lock = os.open(f"{folder}/{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

