@@ -19,6 +19,7 @@ def state(tmp_path: Path) -> Any:
     sandbox = SimpleNamespace(
         tool_cache=str(tmp_path / "tools"),
         arch="X64",
+        workspace="/w",
         base_env={"PATH": str(tmp_path / "bin")},
         host_path=lambda path: path,
     )

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from akashic.actions.inputs import boolean, declare, lines, text
 from akashic.actions.paths import Pattern, find, parse
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
+from akashic.executors.protocol import Unsupported
 from akashic.journal.archive import ArchiveRefused, Member, open_beneath
 from akashic.journal.caches import CacheEntry, CacheError, cache_version, check_keys
 
@@ -117,8 +118,19 @@ def _allowed(ctx: ActionContext, patterns: Sequence[Pattern]) -> list[tuple[str,
                 f"cannot cache {pattern.text}: it is outside of the workspace, the home folder and /tmp",
                 hint="Install into the workspace or below ~ and cache that; see docs/compatibility.md.",
             )
+        _reachable(ctx, pattern)
         places.append(place)
     return places
+
+
+def _reachable(ctx: ActionContext, pattern: Pattern) -> None:
+    try:
+        ctx.sandbox.host_path(pattern.base)
+    except Unsupported as error:
+        raise ActionFailed(
+            f"cannot cache {pattern.text}: it lies inside of the container",
+            hint="Install into the workspace or below ~ and cache that; see docs/compatibility.md.",
+        ) from error
 
 
 def _members(ctx: ActionContext, patterns: Sequence[Pattern]) -> Iterator[Member]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from base64 import b64encode
 
 from akashic.actions.inputs import boolean, declare, integer, lines, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
-from akashic.actions.system import GIT_SAFE, git, run
+from akashic.actions.system import GIT_SAFE, git, on_this_machine, run
 from akashic.errors import AkashicError
 from akashic.executors.protocol import Tree
 
+GIT_TIMEOUT_S = 30
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -28,16 +30,20 @@ def _main(ctx: ActionContext) -> None:
     submodules = _submodules(ctx)
     lfs = boolean(ctx, "lfs")
     boolean(ctx, "show-progress", default=True)
-    boolean(ctx, "set-safe-directory", default=True)
+    safe = boolean(ctx, "set-safe-directory", default=True)
     boolean(ctx, "fetch-tags")
     destination = _destination(ctx)
     ref = text(ctx, "ref")
     if ref.startswith("-"):
         raise ActionFailed(f"'{ref}' is no ref")
-    if repository.lower() == ctx.repository.lower():
-        shown = _own(ctx, ref, destination)
+    if safe and not on_this_machine(ctx):
+        # In a container the files belong to somebody else than the process that calls git.
+        run(ctx, ("git", "config", "--global", "--add", "safe.directory", destination))
+    own = repository.lower() == ctx.repository.lower()
+    if own:
+        shown, commit = _own(ctx, ref, destination)
     else:
-        shown = _other(ctx, repository, ref, destination)
+        shown, commit = _other(ctx, repository, ref, destination)
     _sparse(ctx, destination)
     if lfs:
         _lfs(ctx, destination)
@@ -45,16 +51,9 @@ def _main(ctx: ActionContext) -> None:
         _update_submodules(ctx, destination, recursive=submodules == "recursive")
     if text(ctx, "token") and boolean(ctx, "persist-credentials", default=True):
         _persist(ctx, destination)
-    commit = _commit(ctx, repository, ref, destination)
     ctx.output("ref", shown)
     ctx.output("commit", commit)
     ctx.log(f"Checked out {repository} {shown} ({commit[:12]})")
-
-
-def _commit(ctx: ActionContext, repository: str, ref: str, destination: str) -> str:
-    # The workspace of a repository that is a sub-folder has a HEAD made for it; the commit is the tree's.
-    own = repository.lower() == ctx.repository.lower()
-    return ctx.tree.commit if own and not ref else git(ctx, "rev-parse", "HEAD", cwd=destination)
 
 
 def _destination(ctx: ActionContext) -> str:
@@ -66,8 +65,8 @@ def _destination(ctx: ActionContext) -> str:
     return destination
 
 
-def _own(ctx: ActionContext, ref: str, destination: str) -> str:
-    """Put the run's tree there, or another commit of the same repository."""
+def _own(ctx: ActionContext, ref: str, destination: str) -> tuple[str, str]:
+    """Put the run's tree there, or another commit of the same repository; its ref and commit."""
     tree = ctx.tree
     shown = ref or str(ctx.github.get("ref") or tree.commit)
     if ref and ref not in (ctx.github.get("ref"), ctx.github.get("ref_name"), tree.commit):
@@ -78,25 +77,39 @@ def _own(ctx: ActionContext, ref: str, destination: str) -> str:
         ctx.sandbox.materialise(tree, destination, clean=boolean(ctx, "clean", default=True))
     except AkashicError as error:
         raise ActionFailed(error.message, hint=error.hint) from error
-    return shown
+    # The workspace of a repository that is a sub-folder has a HEAD made for it; the commit is the tree's.
+    return shown, tree.commit
 
 
 def _resolve(ctx: ActionContext, ref: str) -> str:
     names = [ref] if ref.startswith("refs/") or _COMMIT.fullmatch(ref.lower()) else []
     names += [f"refs/heads/{ref}", f"refs/remotes/origin/{ref}", f"refs/tags/{ref}", ref]
     for name in names:
-        argv = (*GIT_SAFE, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        code, output = run(ctx, argv, cwd=ctx.tree.root)
-        if code == 0 and _COMMIT.fullmatch(output.strip()):
-            return output.strip()
+        found = _parse(ctx.tree.root, f"{name}^{{commit}}")
+        if _COMMIT.fullmatch(found):
+            return found
     raise ActionFailed(
         f"A branch or tag with the name '{ref}' could not be found",
         hint="Only refs of this clone can be checked out: fetch it first (git fetch origin).",
     )
 
 
-def _other(ctx: ActionContext, repository: str, ref: str, destination: str) -> str:
-    """Fetch another repository with git."""
+def _parse(root: str, revision: str) -> str:
+    """What a revision of the repository on this machine stands for; "" when for nothing. The job may be in a
+    container, which sees neither that repository nor perhaps a git."""
+    argv = (*GIT_SAFE, "rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+    env = {"PATH": os.environ.get("PATH", os.defpath), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            argv, cwd=root, env=env, capture_output=True, check=False, timeout=GIT_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ActionFailed(f"git could not be asked for '{revision}': {error}") from error
+    return done.stdout.decode("ascii", "replace").strip() if done.returncode == 0 else ""
+
+
+def _other(ctx: ActionContext, repository: str, ref: str, destination: str) -> tuple[str, str]:
+    """Fetch another repository with git; its ref and commit."""
     if boolean(ctx, "clean", default=True) or not ctx.sandbox.read(f"{destination}/.git/HEAD", bytes_max=1):
         # The folder itself stays: the job's processes stand in it.
         script = 'mkdir -p -- "$1" && find "$1" -mindepth 1 -delete'
@@ -123,7 +136,8 @@ def _other(ctx: ActionContext, repository: str, ref: str, destination: str) -> s
             hint="Another repository needs a network, and a token when it is private.",
         ) from error
     git(ctx, "checkout", "-q", "--force", "--detach", "FETCH_HEAD", cwd=destination, env=env)
-    return ref or git(ctx, "rev-parse", "HEAD", cwd=destination)
+    commit = git(ctx, "rev-parse", "HEAD", cwd=destination)
+    return ref or commit, commit
 
 
 def _server(ctx: ActionContext) -> str:

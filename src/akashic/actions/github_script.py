@@ -10,9 +10,10 @@ import json
 import os
 from pathlib import Path
 
+from akashic.actions.container_node import node_in_container
 from akashic.actions.inputs import boolean, integer, items, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
-from akashic.actions.system import run
+from akashic.actions.system import on_this_machine, programs, run
 
 RETRIES_MAX = 100
 _MAJOR_MIN = 18
@@ -57,14 +58,15 @@ def _main(ctx: ActionContext) -> None:
 
 def _node(ctx: ActionContext) -> str:
     """The machine's Node, else the one that an earlier step put on PATH."""
-    for path in (ctx.sandbox.base_env.get("PATH", ""), ctx.env.get("PATH", "")):
-        for folder in path.split(":"):
-            candidate = f"{folder}/node"
-            if folder.startswith("/") and os.access(ctx.sandbox.host_path(candidate), os.X_OK):
-                code, output = run(ctx, (candidate, "--version"), cwd="/")
-                major = output.strip().removeprefix("v").split(".")[0]
-                if code == 0 and major.isdigit() and int(major) >= _MAJOR_MIN:
-                    return candidate
+    path = f"{ctx.sandbox.base_env.get('PATH', '')}:{ctx.env.get('PATH', '')}"
+    folders = [folder for folder in path.split(":") if folder.startswith("/")]
+    for candidate, _ in programs(ctx, list(dict.fromkeys(folders)), ("node",)):
+        code, output = run(ctx, (candidate, "--version"), cwd="/")
+        major = output.strip().removeprefix("v").split(".")[0]
+        if code == 0 and major.isdigit() and int(major) >= _MAJOR_MIN:
+            return candidate
+    if not on_this_machine(ctx):
+        return node_in_container(ctx.sandbox, f"{ctx.sandbox.temp}/_node", _MAJOR_MIN, ctx.cancellation)
     raise ActionFailed(
         f"actions/github-script needs Node {_MAJOR_MIN} or later, which is not on this machine",
         hint="Install Node, or use actions/setup-node in an earlier step.",

@@ -9,12 +9,14 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from akashic.actions.protocol import ActionContext, ActionFailed
+from akashic.executors.protocol import Unsupported
 
 FOUND_MAX = 1_000_000
 _WILD = re.compile(r"[*?\[]")
@@ -80,10 +82,11 @@ def find(ctx: ActionContext, patterns: Sequence[Pattern], *, hidden: bool, follo
 def own_folders(ctx: ActionContext) -> tuple[str, ...]:
     """The folders that belong to the job (or to all jobs), as real paths."""
     box = ctx.sandbox
-    return tuple(
-        os.path.realpath(box.host_path(path))
-        for path in (box.workspace, box.temp, box.home, box.tool_cache, "/tmp", "/var/tmp")
-    )
+    found: list[str] = []
+    for path in (box.workspace, box.temp, box.home, box.tool_cache, "/tmp", "/var/tmp"):
+        with suppress(Unsupported):  # A container's own folders are out of our sight.
+            found.append(os.path.realpath(box.host_path(path)))
+    return tuple(found)
 
 
 def matches(path: str, patterns: Sequence[Pattern]) -> bool:
@@ -98,7 +101,13 @@ def matches(path: str, patterns: Sequence[Pattern]) -> bool:
 def _walk(
     ctx: ActionContext, path: str, roots: Sequence[str], *, follow: bool, hidden: bool, seen: tuple[str, ...]
 ) -> Iterator[Found]:
-    host = ctx.sandbox.host_path(path)
+    try:
+        host = ctx.sandbox.host_path(path)
+    except Unsupported as error:
+        raise ActionFailed(
+            f"{path} lies inside of the container, where only the job's own processes reach it",
+            hint="Have a step copy it into the workspace, RUNNER_TEMP or HOME first.",
+        ) from error
     try:
         mode = os.lstat(host).st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -19,7 +19,7 @@ from akashic.actions.cache import restore_cache, save_cache
 from akashic.actions.inputs import boolean, declare, lines, text
 from akashic.actions.paths import find, parse
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
-from akashic.actions.system import run
+from akashic.actions.system import on_this_machine, programs, run
 from akashic.actions.versions import Version, is_range, matches, parse_version
 
 FILE_BYTES_MAX = 4 << 20
@@ -113,11 +113,10 @@ def _check_architecture(ctx: ActionContext) -> None:
 
 def _nodes(ctx: ActionContext) -> list[Node]:
     found: dict[str, Node] = {}
-    for folder in _places(ctx):
-        path = f"{folder}/node"
-        real = os.path.realpath(ctx.sandbox.host_path(path))
-        if real in found or not os.access(real, os.X_OK):
+    for path, real in programs(ctx, _places(ctx), ("node",)):
+        if real in found:
             continue
+        folder = path.removesuffix("/node")
         code, output = run(ctx, (path, "--version"), cwd="/")
         version = parse_version(output.strip()) if code == 0 else None
         if version:
@@ -128,12 +127,12 @@ def _nodes(ctx: ActionContext) -> list[Node]:
 def _places(ctx: ActionContext) -> list[str]:
     tools = Path(ctx.sandbox.host_path(ctx.sandbox.tool_cache)) / "node"
     places = [
-        str(path / "bin")
+        f"{ctx.sandbox.tool_cache}/node/{path.relative_to(tools)}/bin"
         for path in sorted(tools.glob("*/*"))
         if path.is_dir() and path.with_name(f"{path.name}.complete").exists()
     ]
     homes = {ctx.env.get("HOME", ""), ctx.sandbox.home, str(Path.home())} - {""}
-    for home in sorted(homes):
+    for home in sorted(homes) if on_this_machine(ctx) else ():
         for pattern in (
             ".nvm/versions/node/*/bin",
             ".local/share/fnm/node-versions/*/installation/bin",

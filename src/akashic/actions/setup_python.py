@@ -21,7 +21,7 @@ from akashic.actions.cache import restore_cache, save_cache
 from akashic.actions.inputs import boolean, declare, lines, text
 from akashic.actions.paths import find, parse
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
-from akashic.actions.system import run
+from akashic.actions.system import on_this_machine, programs, run
 from akashic.actions.versions import Version, is_range, matches
 
 FILE_BYTES_MAX = 1 << 20
@@ -144,19 +144,12 @@ def _interpreters(ctx: ActionContext) -> list[Interpreter]:
     """Every interpreter that can be found, the first place first, each only once."""
     names = re.compile(r"(?:python3(?:\.\d+t?)?|python|pypy3(?:\.\d+)?)")
     found: dict[str, Interpreter] = {}
-    for folder in _places(ctx):
-        host = Path(ctx.sandbox.host_path(folder))
-        try:
-            entries = sorted((e for e in host.iterdir() if names.fullmatch(e.name)), key=lambda e: e.name)
-        except OSError:
+    for path, real in programs(ctx, _places(ctx), ("python*", "pypy3*")):
+        if real in found or not names.fullmatch(path.rpartition("/")[2]):
             continue
-        for entry in entries:
-            real = os.path.realpath(entry)
-            if real in found or not os.access(real, os.X_OK):
-                continue
-            interpreter = _probe(ctx, f"{folder}/{entry.name}")
-            if interpreter is not None:
-                found[real] = interpreter
+        interpreter = _probe(ctx, path)
+        if interpreter is not None:
+            found[real] = interpreter
     return list(found.values())
 
 
@@ -173,9 +166,9 @@ def _places(ctx: ActionContext) -> list[str]:
     homes = {ctx.env.get("HOME", ""), ctx.sandbox.home, str(Path.home())}
     roots = [ctx.env.get("PYENV_ROOT", ""), ctx.env.get("UV_PYTHON_INSTALL_DIR", "")]
     roots = [f"{root}/versions" if number == 0 and root else root for number, root in enumerate(roots)]
-    for home in sorted(homes - {""}):
+    for home in sorted(homes - {""}) if on_this_machine(ctx) else ():
         roots += [f"{home}/.pyenv/versions", f"{home}/.local/share/uv/python"]
-    for versions in (Path(name) for name in roots if name):
+    for versions in (Path(name) for name in roots if name and on_this_machine(ctx)):
         if versions.is_dir():
             places += [str(path / "bin") for path in sorted(versions.iterdir()) if (path / "bin").is_dir()]
     machine = ctx.sandbox.base_env.get("PATH", "").split(":")
@@ -196,7 +189,7 @@ def _probe(ctx: ActionContext, path: str) -> Interpreter | None:
     base = f"{prefix}/bin/python{info[0]}.{info[1]}"
     return Interpreter(
         # A virtual environment on PATH leads to the interpreter that it was made from.
-        path=base if os.access(ctx.sandbox.host_path(base), os.X_OK) else path,
+        path=base if programs(ctx, [f"{prefix}/bin"], [base.rpartition("/")[2]]) else path,
         version=(info[0], info[1], info[2]),
         implementation=implementation,
         release=f"{level}{info[4]}" if level else "",
@@ -240,7 +233,9 @@ def _environment(ctx: ActionContext, chosen: Interpreter) -> str:
     """The job's own virtual environment of this interpreter; its `python`."""
     folder = f"{ctx.sandbox.temp}/_python/{chosen.text}/{ctx.sandbox.arch.lower()}"
     python = f"{folder}/bin/python"
-    if os.access(ctx.sandbox.host_path(python), os.X_OK):
+    # Inside of a container the link leads to a file that this machine does not have.
+    there = os.access if on_this_machine(ctx) else lambda path, _: os.path.lexists(path)
+    if there(ctx.sandbox.host_path(python), os.X_OK):
         return python
     code, output = run(ctx, (chosen.path, "-I", "-m", "venv", "--without-pip", folder), cwd="/")
     if code:
@@ -281,7 +276,9 @@ def _give_pip(ctx: ActionContext, chosen: Interpreter, folder: str) -> None:
         run(ctx, ("sh", "-c", script, "sh", part, site, kept), cwd="/")
         run(ctx, ("rm", "-rf", "--", part), cwd="/")
     else:
-        run(ctx, ("cp", "-a", "--reflink=auto", f"{kept}/.", site), cwd="/")
+        code, _ = run(ctx, ("cp", "-a", "--reflink=auto", f"{kept}/.", site), cwd="/")
+        if code:  # The cp of small images does not know the option.
+            run(ctx, ("cp", "-a", f"{kept}/.", site), cwd="/")
     launcher = (
         f"#!{folder}/bin/python\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from akashic.actions.protocol import ActionContext, ActionFailed
+from akashic.executors.protocol import Unsupported
 
 GIT_SAFE = (
     "git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
@@ -43,3 +46,53 @@ def git(
         said = output.strip().splitlines()
         raise ActionFailed(f"git {arguments[0]} failed: {said[-1] if said else f'exit code {code}'}")
     return output.strip()
+
+
+_PROGRAMS = r"""
+globs=$1; shift; set -f
+for folder; do for glob in $globs; do set +f; for file in "$folder"/$glob; do
+if [ -f "$file" ] && [ -x "$file" ]; then
+printf '%s\n%s\n' "$file" "$(readlink -f "$file" 2>/dev/null || printf %s "$file")"; fi
+done; set -f; done; done
+"""
+
+
+def programs(ctx: ActionContext, folders: Sequence[str], globs: Sequence[str]) -> list[tuple[str, str]]:
+    """Executable files in `folders` (as the job sees them) whose names match `globs`: the path of each with
+    the one that its links lead to, in the order of the folders."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    inside: list[str] = []
+    for folder in folders:
+        try:
+            found[folder] = _programs_here(ctx.sandbox.host_path(folder), folder, globs)
+        except Unsupported:
+            inside.append(folder)
+    if inside:
+        # In a container only its own processes see what is there.
+        _, output = run(ctx, ("sh", "-c", _PROGRAMS, "sh", " ".join(globs), *inside), cwd="/")
+        lines = output.splitlines()
+        for path, real in zip(lines[::2], lines[1::2], strict=False):
+            found.setdefault(path.rpartition("/")[0], []).append((path, real))
+    return [program for folder in folders for program in found.get(folder, [])]
+
+
+def _programs_here(host: str, folder: str, globs: Sequence[str]) -> list[tuple[str, str]]:
+    try:
+        names = sorted(os.listdir(host))  # noqa: PTH208 - a plain string path
+    except OSError:
+        return []
+    found: list[tuple[str, str]] = []
+    for name in names:
+        if any(fnmatchcase(name, glob) for glob in globs):
+            real = os.path.realpath(f"{host}/{name}")
+            if os.access(real, os.X_OK):
+                found.append((f"{folder}/{name}", real))
+    return found
+
+
+def on_this_machine(ctx: ActionContext) -> bool:
+    """Whether the job's paths are this machine's."""
+    try:
+        return ctx.sandbox.host_path(ctx.sandbox.workspace) == ctx.sandbox.workspace
+    except Unsupported:
+        return False

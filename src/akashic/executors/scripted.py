@@ -162,6 +162,9 @@ class ScriptedSandbox:
             return None
 
     def host_path(self, path: str) -> str:
+        inside = "/github/workflow"
+        if self._executor.containers and (path == inside or path.startswith(f"{inside}/")):
+            path = f"{self.temp}/_github_workflow{path[len(inside) :]}"
         for place, folder in self._places.items():
             if path == place or path.startswith(f"{place}/"):
                 return folder + path[len(place) :]

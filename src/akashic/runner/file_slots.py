@@ -80,18 +80,25 @@ class FileSlots:
             self._sandbox.write(path, b"")
             return
         name = path.rsplit("/", 1)[-1]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            os.close(os.open(name, flags, 0o666, dir_fd=self._descriptor))
+            self._make(name)
         except FileExistsError:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self._descriptor)
-                os.close(os.open(name, flags, 0o666, dir_fd=self._descriptor))
+                self._make(name)
         except FileNotFoundError:
             # The step removed the folder; the next one shall find it.
             os.close(self._descriptor)
             self._open_folder()
-            os.close(os.open(name, flags, 0o666, dir_fd=self._descriptor))
+            self._make(name)
+
+    def _make(self, name: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o666, dir_fd=self._descriptor)
+        if self._host_folder != self._folder:
+            # A process in a container may be any user; the names are known in the job only.
+            os.fchmod(descriptor, 0o666)
+        os.close(descriptor)
 
     def _drain(self, path: str) -> bytes:
         if self._descriptor < 0:

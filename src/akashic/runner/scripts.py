@@ -12,6 +12,7 @@ from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
 from akashic.executors.protocol import Unsupported
 from akashic.runner.calls import Call
+from akashic.runner.services import script_variables
 from akashic.runner.shells import Shell, find_shell
 from akashic.runner.state import JobState
 from akashic.workflow.model import Template
@@ -29,12 +30,12 @@ class ScriptCommand:
         step = call.step
         assert step.run is not None
         self.text = call.text(step.run)
-        self.shell = find_shell(call.text(_inherited(call, "shell")))
+        self.shell = find_shell(call.text(_inherited(call, "shell")), default=call.state.default_shell)
         self.cwd = _working_directory(call.state, call.text(_inherited(call, "working_directory")))
         path = f"{call.state.sandbox.temp}/{os.urandom(8).hex()}{self.shell.suffix}"
         call.state.sandbox.write(path, self.shell.script(self.text), executable=True)
         self.argv = self.shell.command(path)
-        self.env = call.process_env({})
+        self.env = call.process_env(script_variables(call.state))
 
 
 def run_script(call: Call) -> Conclusion:

@@ -43,6 +43,14 @@ class Shell:
 
 
 DEFAULT = Shell(("bash", "-e", "{0}"), ".sh", "/usr/bin/bash -e {0}")
+IN_CONTAINER = Shell(("sh", "-e", "{0}"), ".sh", "sh -e {0}")
+"""GitHub's default in a job container."""
+IN_IMAGE = Shell(
+    ("sh", "-c", 'command -v bash >/dev/null 2>&1 && exec bash -e "$0"; exec sh -e "$0"', "{0}"),
+    ".sh",
+    "/usr/bin/bash -e {0}",
+)
+"""GitHub's default where it is not known whether there is a bash: sh when there is none."""
 _BUILT_IN = {
     "bash": Shell(
         ("bash", "--noprofile", "--norc", "-eo", "pipefail", "{0}"),
@@ -58,12 +66,12 @@ _BUILT_IN = {
 _WINDOWS_ONLY = ("cmd", "powershell")
 
 
-def find_shell(name: str) -> Shell:
-    """The shell for the value of `shell:`; empty means GitHub's default on Linux and macOS. Raises
-    ShellError."""
+def find_shell(name: str, *, default: Shell = DEFAULT) -> Shell:
+    """The shell for the value of `shell:`; empty means `default`, which is GitHub's on Linux and macOS.
+    Raises ShellError."""
     name = name.strip()
     if not name:
-        return DEFAULT
+        return default
     known = _BUILT_IN.get(name)
     if known is not None:
         return known

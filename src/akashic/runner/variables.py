@@ -7,11 +7,13 @@ there but set by GitHub's runner are kept too, because actions read them.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
 from akashic.engine.requests import JobRequest
 from akashic.executors.protocol import Sandbox
+from akashic.runner.places import in_container
 from akashic.workflow.expressions.coercion import to_string
 
 RUNNER_NAME = "akashic"
@@ -163,7 +165,8 @@ def runner_context(sandbox: Sandbox, *, debug: bool) -> dict[str, Any]:
         "environment": "self-hosted",
         "temp": sandbox.temp,
         "tool_cache": sandbox.tool_cache,
-        "workspace": sandbox.workspace,
+        # In a container as GitHub has it: the folder around the workspace.
+        "workspace": posixpath.dirname(sandbox.workspace) if in_container(sandbox) else sandbox.workspace,
     }
     return {**context, "debug": "1"} if debug else context
 
@@ -177,15 +180,13 @@ def runner_variables(runner: Mapping[str, Any]) -> dict[str, str]:
     return variables
 
 
-def akashic_variables(request: JobRequest, *, state_dir: str, root: str) -> dict[str, str]:
-    """What lets a step call `akashic`: which run and job it is part of, and where the state lies."""
+def akashic_variables(request: JobRequest) -> dict[str, str]:
+    """What lets a step call `akashic`: which run and job it is part of."""
     variables = {
         "AKASHIC": "true",
         "AKASHIC_RUN_ID": request.run_id,
         "AKASHIC_JOB": request.key,
         "AKASHIC_ATTEMPT": str(request.attempt),
-        "AKASHIC_STATE": state_dir,
-        "AKASHIC_ROOT": root,
     }
     if request.environment:
         variables["AKASHIC_ENVIRONMENT"] = request.environment

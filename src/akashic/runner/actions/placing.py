@@ -8,9 +8,8 @@ from pathlib import Path
 from akashic.errors import AkashicError
 from akashic.executors.protocol import Unsupported
 from akashic.runner.actions.resolve import ResolvedAction
+from akashic.runner.places import actions_folder
 from akashic.runner.state import JobState
-
-FOLDER = "_actions"
 
 
 def action_path(state: JobState, action: ResolvedAction) -> str:
@@ -18,7 +17,7 @@ def action_path(state: JobState, action: ResolvedAction) -> str:
     if action.repository_folder is None:
         return f"{state.sandbox.workspace}/{action.path.removeprefix('./')}".rstrip("/.")
     repository = "/".join(action.name.split("/")[:2])
-    root = f"{state.sandbox.temp}/{FOLDER}/{repository}/{action.ref.replace('/', '_')}"
+    root = f"{actions_folder(state.sandbox)}/{repository}/{action.ref.replace('/', '_')}"
     with state.lock:
         if root not in state.placed:
             _copy(state, action.repository_folder, root)
