@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from akashic.containers.engine import Engine
+from akashic.errors import AkashicError
 from akashic.images.spec import ImageSpec
+from akashic.testing.registry import MISSING, LoopbackRegistry, available
 
 SERVER = """
 import http.server, os, sys
@@ -57,3 +61,34 @@ def make_repository(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def spec() -> ImageSpec:
     return ImageSpec(name="hello", source_paths=("src",), entrypoint=("python", "-m", "hello"))
+
+
+# A real registry, and a real engine
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    if not available():
+        pytest.skip(MISSING)
+    with LoopbackRegistry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackRegistry]:
+    """One that wants a login and lets nobody delete."""
+    if not available():
+        pytest.skip(MISSING)
+    folder = tmp_path_factory.mktemp("private")
+    with LoopbackRegistry(folder, login=True, deletes=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    try:
+        found = Engine.connect(os.environ)
+        found.ping()
+    except AkashicError as error:
+        pytest.skip(error.message)
+    return found

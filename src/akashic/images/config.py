@@ -65,15 +65,19 @@ def image_env(spec: ImageSpec) -> dict[str, str]:
     }
 
 
-def image_labels(spec: ImageSpec, *, commit: str, version: str, created_s: int) -> dict[str, str]:
-    """The labels: the OCI annotations with a meaning of their own, ours, and what the user set (wins)."""
+def image_labels(
+    spec: ImageSpec, *, commit: str, version: str, created_s: int, runtime: bool = True
+) -> dict[str, str]:
+    """The labels: the OCI annotations with a meaning of their own, ours, and what the user set (wins).
+    `runtime` false: the image brings its interpreter along."""
     labels = {
         "org.opencontainers.image.title": spec.name,
         "org.opencontainers.image.version": version,
         "org.opencontainers.image.revision": commit,
         "org.opencontainers.image.created": timestamp(created_s),
-        RUNTIME: f"python>={spec.python}",
     }
+    if runtime:
+        labels[RUNTIME] = f"python>={spec.python}"
     if spec.healthcheck is not None:
         labels[HEALTH_PATH] = spec.healthcheck.path
     if spec.smoke_paths:

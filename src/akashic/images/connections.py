@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
-
+from akashic.containers.references import HUB
 from akashic.errors import AkashicError, UsageError
 from akashic.images.store import DOCUMENT_BYTES_MAX
 
@@ -22,20 +21,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 REDIRECTS_MAX = 5
 USER_AGENT = "akashic"
-DOCKER_HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 _SENDING = 1 << 20
-
-
-class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """Who signs in. `identity_token` replaces the password where a registry gave one."""
-
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
-
-    def __repr__(self) -> str:
-        return f"Credential(username={self.username!r}, password='***')"
 
 
 class RegistryUnreachable(AkashicError):
@@ -76,8 +63,9 @@ class Connections:
     this machine's loopback is treated so without being asked, as container engines do.
     """
 
-    def __init__(self, host: str, *, insecure: bool) -> None:
-        self._host = _HUB_HOST if host in (DOCKER_HUB, f"index.{DOCKER_HUB}") else host
+    def __init__(self, host: str, *, insecure: bool, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._host = _HUB_HOST if host in (HUB, f"index.{HUB}") else host
         self._lenient = insecure or is_loopback(host)
         self._scheme = ""
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
@@ -189,13 +177,13 @@ class Connections:
         if found is not None:
             return found
         if scheme == "http":
-            made = http.client.HTTPConnection(netloc, timeout=TIMEOUT_S)
+            made = http.client.HTTPConnection(netloc, timeout=self._timeout_s)
         else:
             context = ssl.create_default_context()
             if self._lenient:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
-            made = http.client.HTTPSConnection(netloc, timeout=TIMEOUT_S, context=context)
+            made = http.client.HTTPSConnection(netloc, timeout=self._timeout_s, context=context)
         self._open[scheme, netloc] = made
         return made
 

@@ -8,6 +8,7 @@ outside of what the digest covers.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from akashic.images.config import ImageConfig, image_config, parse_config
 from akashic.images.dependencies import DependencyLayer, dependency_layer
 from akashic.images.installers import PlatformUnavailable
 from akashic.images.locks import Package, same_on_every_platform
-from akashic.images.naming import attach, name_image
+from akashic.images.naming import attach_documents, name_image
 from akashic.images.references import check_tag
 from akashic.images.source import Source, SourceFile, content_version, read_file, read_files
 from akashic.images.spec import APPLICATION_FOLDER, ImageSpec
@@ -55,6 +56,8 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     referrers: dict[str, str] = {}
     """Kind (`sbom`, `provenance`) to the digest of the attached artifact."""
     engine: str = "none"
+    repository: str = ""
+    """Where the specification wants it pushed."""
     notes: tuple[str, ...] = ()
 
 
@@ -151,6 +154,7 @@ def build_layout(
         tags=options.tags,
         platforms=tuple(part.platform for part in parts),
         left_out=left_out,
+        repository=spec.repository,
         referrers={kind: descriptor["digest"] for kind, descriptor in attached.items()},
     )
 
@@ -268,17 +272,17 @@ def _attach(
         subject_digest=subject["digest"],
         created_s=build.created_s,
     )
+    materials = [provenance.commit_material(build.source)]
+    if build.spec.requirements:
+        lock_sha256 = hashlib.sha256(build.lock.encode()).hexdigest()
+        materials.append({"name": build.spec.requirements, "digest": {"sha256": lock_sha256}})
     statement = provenance.statement(
-        build.spec,
+        build.spec.name,
         digest=subject["digest"],
-        commit=build.source.commit,
-        prefix=build.source.prefix,
-        dirty=build.source.dirty,
-        lock=build.lock,
+        build_type=provenance.ENGINELESS,
+        parameters={"image": msgspec.to_builtins(build.spec), "uncommittedTree": build.source.dirty},
+        materials=materials,
         builder_id=build.options.builder_id,
         invocation_id=build.options.invocation_id,
     )
-    return {
-        "sbom": attach(store, subject, sbom.MEDIA_TYPE, canonical_json(bill)),
-        "provenance": attach(store, subject, provenance.MEDIA_TYPE, canonical_json(statement)),
-    }
+    return attach_documents(store, subject, bill, statement)

@@ -13,14 +13,18 @@ _LOCK_OPTIONS = ("--index-url", "-i", "--extra-index-url", "--find-links", "--on
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """An installed distribution, as its metadata says. `license` is an SPDX expression or what came closest,
-    `sha256` those hashes that the lock allows."""
+    """An installed package. `license` is an SPDX expression or what came closest, `sha256` those hashes that
+    the lock allows. `ecosystem` is OSV's name for where it comes from (`PyPI`, `Debian:12`); a distribution's
+    advisories are about `source`, what the package was built from."""
 
     name: str
     version: str
     license: str = ""
     requires: tuple[str, ...] = ()
     sha256: tuple[str, ...] = ()
+    ecosystem: str = "PyPI"
+    source: str = ""
+    source_version: str = ""
 
 
 class LockedRequirement(msgspec.Struct, frozen=True, kw_only=True):

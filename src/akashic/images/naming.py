@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from akashic.images import provenance, sbom
 from akashic.images.store import EMPTY, MANIFEST, REF_NAME, ImageError, Layout, canonical_json
 
 BUILT_AT = "akashic.built-at"
@@ -87,6 +88,16 @@ def attach(store: Layout, subject: dict[str, Any], media_type: str, content: byt
     }
     data = canonical_json(manifest)
     return {"mediaType": MANIFEST, "digest": store.put(data), "size": len(data), "artifactType": media_type}
+
+
+def attach_documents(
+    store: Layout, subject: dict[str, Any], bill: dict[str, Any], statement: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Attach a bill of materials and a statement of provenance; kind to descriptor."""
+    return {
+        "sbom": attach(store, subject, sbom.MEDIA_TYPE, canonical_json(bill)),
+        "provenance": attach(store, subject, provenance.MEDIA_TYPE, canonical_json(statement)),
+    }
 
 
 def artifact_entries(layout: Path, digest: str) -> list[dict[str, Any]]:

@@ -5,49 +5,49 @@ Who reads it must know that it is a claim of the machine that built the image, n
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from akashic.images.spec import ImageSpec
+from akashic.images.source import Source
 
 MEDIA_TYPE = "application/vnd.in-toto+json"
-BUILD_TYPE = "urn:akashic:build:engineless-image:v1"
+ENGINELESS = "urn:akashic:build:engineless-image:v1"
+DOCKERFILE = "urn:akashic:build:dockerfile:v1"
 
 
 def statement(
-    spec: ImageSpec,
+    name: str,
     *,
     digest: str,
-    commit: str,
-    prefix: str,
-    dirty: bool,
-    lock: str,
+    build_type: str,
+    parameters: Mapping[str, Any],
+    materials: Sequence[Mapping[str, Any]],
     builder_id: str,
     invocation_id: str,
 ) -> dict[str, Any]:
     """The statement about one image. Without `invocation_id` the same build gives the same bytes."""
-    materials: list[dict[str, Any]] = [
-        {"uri": f"git+commit:{commit}", "digest": {"gitCommit": commit}, "name": prefix or "."}
-    ]
-    if spec.requirements:
-        materials.append(
-            {"name": spec.requirements, "digest": {"sha256": hashlib.sha256(lock.encode()).hexdigest()}}
-        )
     run: dict[str, Any] = {"builder": {"id": builder_id or "akashic"}}
     if invocation_id:
         run["metadata"] = {"invocationId": invocation_id}
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": spec.name, "digest": {"sha256": digest.removeprefix("sha256:")}}],
+        "subject": [{"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": {"image": msgspec.to_builtins(spec), "uncommittedTree": dirty},
-                "resolvedDependencies": materials,
+                "buildType": build_type,
+                "externalParameters": dict(parameters),
+                "resolvedDependencies": [dict(material) for material in materials],
             },
             "runDetails": run,
         },
+    }
+
+
+def commit_material(source: Source) -> dict[str, Any]:
+    """The commit that was built, as a material."""
+    return {
+        "uri": f"git+commit:{source.commit}",
+        "digest": {"gitCommit": source.commit},
+        "name": source.prefix or ".",
     }

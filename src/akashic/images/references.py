@@ -96,3 +96,22 @@ def tags_for(
     if branch == default_branch:
         tags.append("latest")
     return tuple(tags)
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag, and the registry and name that it is given in; `name` is empty for a tag alone."""
+
+    tag: str
+    name: str = ""
+
+
+def parse_destination(text: str) -> Destination:
+    """Read `main`, or `registry.example.com/team/app:main` (what has a `/` or `:` is an address; a name
+    without a tag means `latest`). Raises UsageError."""
+    if "/" not in text and ":" not in text:
+        return Destination(tag=check_tag(text))
+    found = parse_reference(text)
+    if found.digest:
+        raise UsageError(f"{text!r}: expected a tag, not a digest")
+    name = f"{found.registry}/{found.name}" if found.registry else found.name
+    return Destination(tag=found.tag or "latest", name=name)

@@ -19,8 +19,9 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import msgspec
 
+from akashic.containers.auth import Credentials
 from akashic.errors import AkashicError
-from akashic.images.connections import Connections, Credential, Reply
+from akashic.images.connections import TIMEOUT_S, Connections, Reply
 from akashic.images.store import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -70,12 +71,18 @@ class Repository:
     """`name` in the registry at `host`. Raises RegistryError from every method."""
 
     def __init__(
-        self, host: str, name: str, *, credential: Credential | None = None, insecure: bool = False
+        self,
+        host: str,
+        name: str,
+        *,
+        credential: Credentials | None = None,
+        insecure: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.host = host
         self.name = name
         self._credential = credential
-        self._connections = Connections(host, insecure=insecure)
+        self._connections = Connections(host, insecure=insecure, timeout_s=timeout_s)
         self._authorization = ""
 
     def close(self) -> None:
@@ -328,7 +335,7 @@ def referrers_tag(digest: str) -> str:
     return digest.replace(":", "-", 1)
 
 
-def _basic(credential: Credential) -> str:
+def _basic(credential: Credentials) -> str:
     pair = f"{credential.username}:{credential.password}".encode()
     return f"Basic {b64encode(pair).decode()}"
 

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from akashic.images.config import timestamp
 from akashic.images.locks import Package
@@ -53,8 +54,14 @@ def cyclonedx(
 
 
 def purl(package: Package) -> str:
-    """The package URL of a Python distribution."""
-    return f"pkg:pypi/{package.name}@{package.version}"
+    """The package URL (package-url/purl-spec) of a Python distribution or a distribution's package."""
+    system, _, release = package.ecosystem.partition(":")
+    kinds = {"Debian": "deb/debian", "Ubuntu": "deb/ubuntu", "Alpine": "apk/alpine"}
+    if system not in kinds:
+        return f"pkg:pypi/{package.name}@{package.version}"
+    distribution = f"?distro={system.lower()}-{release.removeprefix('v')}" if release else ""
+    version = quote(package.version, safe="+.~-_")
+    return f"pkg:{kinds[system]}/{quote(package.name, safe='+.~-_')}@{version}{distribution}"
 
 
 def _component(package: Package) -> dict[str, Any]:

@@ -3,29 +3,22 @@ policy does not accept, known vulnerabilities. Needs no network; nothing of the 
 
 from __future__ import annotations
 
-import gzip
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from email.parser import HeaderParser
 from pathlib import Path
-from typing import IO, cast
 
 import msgspec
 
 from akashic.images.advisories import vulnerable
 from akashic.images.config import ImageConfig
 from akashic.images.findings import Finding, Severity
-from akashic.images.installed import license_of
-from akashic.images.locks import Package, normal_name
+from akashic.images.inventory import Inventory, Reader, walk_layers
+from akashic.images.locks import Package
 from akashic.images.read import read_config, read_manifest
-from akashic.images.store import ImageError, Layout
-from akashic.images.unpack import Limits
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 """Larger files are not searched for secrets."""
-
-METADATA_BYTES_MAX = 1024 * 1024
 
 # High-signal only: each begins with a mark that its issuer gives to nothing else.
 SECRET_PATTERNS: tuple[tuple[str, Severity, str], ...] = (
@@ -51,6 +44,12 @@ _FORBIDDEN_FILES = re.compile(
     r"(?:^|/)(?:\.env(?:\.(?!example|sample|template)[^/]*)?|\.git|\.akashic|id_(?:rsa|ed25519))(?:/|$)"
 )
 
+# What every distribution ships with its owner's rights; the list is Debian's and Alpine's base systems'.
+_USUAL_SETUID = re.compile(
+    r"/(?:usr/)?s?bin/(?:chage|chfn|chsh|expiry|gpasswd|mount|newgrp|passwd|su|umount|unix_chkpwd|wall|write"
+    r"|bbsuid)|/usr/bin/ssh-agent|/usr/lib/openssh/ssh-keysign|/(?:usr/)?sbin/pam_extrausers_chkpwd"
+)
+
 
 class ScanPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked for besides what always is. `licenses_denied` are words of licence names (without regard
@@ -65,14 +64,15 @@ def scan_image(layout: Path, digest: str, policy: ScanPolicy, *, platform: str =
     config = read_config(layout, digest, platform=platform)
     manifest = read_manifest(layout, digest, platform=platform)
     findings = list(_about_config(config))
-    packages: dict[str, Package] = {}
-    for descriptor in manifest["layers"]:
-        path = Layout(layout).blob_path(str(descriptor["digest"]))
-        with path.open("rb") as file:
-            packed = str(descriptor["mediaType"]).endswith("gzip")
-            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
-            findings.extend(_about_layer(stream, packages))
-    installed = [packages[name] for name in sorted(packages)]
+    inventory = Inventory()
+
+    def look(member: tarfile.TarInfo, read: Reader) -> None:
+        findings.extend(_about_mode(member))
+        if member.isreg() and member.size <= FILE_BYTES_MAX:
+            findings.extend(_about_content(member, read()))
+
+    walk_layers(layout, manifest, inventory.visit, look)
+    installed = inventory.packages()
     findings.extend(_about_licenses(installed, policy))
     if policy.advisories:
         findings.extend(vulnerable(installed, Path(policy.advisories)))
@@ -109,28 +109,12 @@ def _about_config(config: ImageConfig) -> Iterator[Finding]:
                 )
 
 
-def _about_layer(stream: IO[bytes], packages: dict[str, Package]) -> Iterator[Finding]:
-    limits = Limits()
-    total = 0
-    try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for number, member in enumerate(archive):
-                total += member.size
-                if number >= limits.entries_max or total > limits.bytes_max:
-                    raise ImageError("a layer is larger than what is scanned")
-                yield from _about_mode(member)
-                if member.isreg() and (reader := archive.extractfile(member)) is not None:
-                    yield from _about_file(member, reader, packages)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ImageError(f"a layer cannot be read: {error}") from None
-
-
 def _about_mode(member: tarfile.TarInfo) -> Iterator[Finding]:
     name = "/" + member.name.lstrip("/")
     if member.isreg() and member.mode & 0o6000:
         yield Finding(
             rule="setuid",
-            severity="high",
+            severity="low" if _USUAL_SETUID.fullmatch(name) else "high",
             where=name,
             message=f"runs with its owner's rights (mode {member.mode & 0o7777:04o})",
         )
@@ -150,17 +134,7 @@ def _about_mode(member: tarfile.TarInfo) -> Iterator[Finding]:
         )
 
 
-def _about_file(
-    member: tarfile.TarInfo, reader: IO[bytes], packages: dict[str, Package]
-) -> Iterator[Finding]:
-    if member.name.endswith(".dist-info/METADATA"):
-        head = HeaderParser().parsestr(reader.read(METADATA_BYTES_MAX).decode("utf-8", "replace"))
-        name = normal_name(str(head.get("Name", "")))
-        packages[name] = Package(name=name, version=str(head.get("Version", "")), license=license_of(head))
-        return
-    if member.size > FILE_BYTES_MAX:
-        return
-    content = reader.read()
+def _about_content(member: tarfile.TarInfo, content: bytes) -> Iterator[Finding]:
     if b"\0" in content[:8192]:
         return
     for rule, severity, pattern in _SECRETS:
@@ -188,7 +162,7 @@ def _about_licenses(packages: Sequence[Package], policy: ScanPolicy) -> Iterator
                 where=where,
                 message=f"its licence ({package.license}) is not accepted ({denied})",
             )
-        elif not package.license:
+        elif not package.license and package.ecosystem == "PyPI":
             yield Finding(
                 rule="license-unknown", severity="low", where=where, message="its metadata names no licence"
             )

@@ -39,7 +39,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
 
 
-class _HashingWriter(io.RawIOBase):
+class HashingWriter(io.RawIOBase):
     """Passes bytes on and hashes them on the way."""
 
     def __init__(self, target: IO[bytes] | gzip.GzipFile) -> None:
@@ -67,10 +67,10 @@ def write_layer(
 ) -> Layer:
     """Write the entries, and the folders above them, sorted by path. All belong to user and group 0 (what
     runs as another user cannot change them), files are 0644 or 0755, every time is `mtime_s`."""
-    stored = _HashingWriter(target)
+    stored = HashingWriter(target)
     if compression == "gzip":
         with gzip.GzipFile("", "wb", GZIP_LEVEL, stored, mtime=0) as packed:
-            plain = _HashingWriter(packed)
+            plain = HashingWriter(packed)
             _write_tar(entries, plain, mtime_s)
     else:
         plain = stored
@@ -80,7 +80,7 @@ def write_layer(
     )
 
 
-def _write_tar(entries: Iterable[Entry], target: _HashingWriter, mtime_s: int) -> None:
+def _write_tar(entries: Iterable[Entry], target: HashingWriter, mtime_s: int) -> None:
     by_path: dict[str, Entry | None] = {}
     for entry in entries:
         by_path[entry.path] = entry

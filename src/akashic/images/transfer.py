@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from akashic.containers.auth import find_credentials
+from akashic.containers.references import parse_image_name
 from akashic.images.naming import artifact_entries
 from akashic.images.references import Reference
 from akashic.images.registry import Manifest, Repository
@@ -21,6 +23,14 @@ UNKNOWN = "unknown"
 """The platform of what is in an index and no image: attestations as BuildKit attaches them."""
 
 Said = Callable[[str], None]
+
+
+def open_repository(name: str, environ: Mapping[str, str], *, insecure: bool = False) -> Repository:
+    """The repository that a name (`registry.example.com/team/app`) stands for, with the user's credentials
+    for its registry. Raises UsageError, EngineError for a credential helper that fails."""
+    found = parse_image_name(name)
+    credential = find_credentials(found.registry, environ)
+    return Repository(found.registry, found.repository, credential=credential, insecure=insecure)
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):

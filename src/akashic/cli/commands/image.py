@@ -6,18 +6,17 @@ import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from akashic.cli.command import CommandContext
+from akashic.cli.commands import image_build
+from akashic.cli.commands.image_build import write_file
 from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from akashic.app import Application
-    from akashic.images.layout import BuiltImage
-    from akashic.images.source import Source
-    from akashic.images.spec import ImageSpec
 
 HELP = "build, scan, test and clean up images"
 DEPLOYMENT_RECORDS_LOOKED_AT = 200
@@ -36,9 +35,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action, text in actions.items():
         sub = commands.add_parser(action, help=text)
         sub.add_argument("--tag", action="append", default=[], help="a tag; may be given several times")
-        sub.add_argument("--platforms", default="", metavar="LIST", help="such as linux/amd64,linux/arm64")
+        sub.add_argument(
+            "--platforms",
+            "--platform",
+            default="",
+            metavar="LIST",
+            help="such as linux/amd64,linux/arm64",
+        )
+        sub.add_argument(
+            "--insecure", action="store_true", help="plain HTTP and unknown certificates for the registry"
+        )
         if action in ("build", "all"):
-            _build_options(sub)
+            image_build.configure(sub)
         if action in ("scan", "all"):
             _scan_options(sub)
         if action in ("test", "all"):
@@ -60,14 +68,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
-def _build_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--engine", choices=("auto", "docker", "none"), default="auto", help="who builds (auto)")
-    sub.add_argument("--output", metavar="FILE", help="write image, digest and tags there as JSON")
-    sub.add_argument("--version", dest="image_version", default="", help="for the labels and the release")
-    sub.add_argument("--revision", default="", metavar="COMMIT", help="build this commit")
-    sub.add_argument("--no-register", action="store_true", help="do not make it a release")
-
-
 def _scan_options(sub: argparse.ArgumentParser) -> None:
     levels = ("low", "medium", "high", "critical")
     sub.add_argument("--fail-on", choices=(*levels, "never"), default="high", help="the gate (high)")
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     application = context.application()
     match args.action:
         case "build":
-            _build(args, context, application)
+            image_build.build(args, context, application)
             return EXIT_OK
         case "list":
             return _list(context, application)
@@ -93,137 +93,12 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         case "test":
             return _test(args, context, application, _digest(args, application))
         case _:
-            built = _build(args, context, application)
+            built = image_build.build(args, context, application)
             for step in (_scan, _test):
                 code = step(args, context, application, built.digest)
                 if code != EXIT_OK:
                     return code
             return _cleanup(args, context, application)
-
-
-# Building
-
-
-def _source(args: argparse.Namespace, context: CommandContext, application: Application) -> Source:
-    """The tree that is meant: inside of a step the job's checkout, else the repository."""
-    from akashic.app.repository import find_root
-    from akashic.images.source import find_source, recognise
-
-    in_step = context.environ.get("AKASHIC") == "true"
-    root = application.root
-    if in_step:
-        try:
-            root = find_root(context.cwd)[0]
-        except UsageError:
-            root = application.root
-    source = find_source(root, revision=args.revision or "HEAD", untracked=not in_step)
-    pushed = context.environ.get("GITHUB_SHA", "")
-    if not in_step or not pushed or args.revision:
-        return source
-    return recognise(source, find_source(application.root, revision=pushed, dirty=False))
-
-
-def _spec(args: argparse.Namespace, source: Source) -> ImageSpec:
-    """`image:` of the akashic.yaml that belongs to the tree."""
-    from akashic.delivery.config import CONFIG_NAME
-    from akashic.delivery.config_file import parse_config
-    from akashic.images.source import read_file
-
-    config = parse_config(read_file(source, ".", CONFIG_NAME), CONFIG_NAME)
-    if config.image is None:
-        raise UsageError(f"{CONFIG_NAME}: there is no image to build", hint="describe it under image:")
-    platforms = tuple(part.strip() for part in args.platforms.split(",") if part.strip())
-    return msgspec.structs.replace(config.image, platforms=platforms) if platforms else config.image
-
-
-def _build(args: argparse.Namespace, context: CommandContext, application: Application) -> BuiltImage:
-    from akashic.images.engine import build_with_engine, choose_engine
-    from akashic.images.layout import BuildOptions, build_layout
-    from akashic.images.source import read_file
-
-    source = _source(args, context, application)
-    spec = _spec(args, source)
-    environ = context.environ
-    epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch and not epoch.isdecimal():
-        raise UsageError(f"SOURCE_DATE_EPOCH is {epoch!r}; expected seconds since 1970")
-    options = BuildOptions(
-        tags=tuple(dict.fromkeys(args.tag)) or _default_tags(context, application, source),
-        version=args.image_version,
-        epoch_s=int(epoch) if epoch else None,
-        invocation_id=environ.get("AKASHIC_RUN_ID", ""),
-    )
-    dockerfile = read_file(source, spec.context, spec.dockerfile) if spec.dockerfile else None
-    choice = choose_engine(args.engine, spec, dockerfile)
-    layout = application.releases.layout
-    if choice.command:
-        built = build_with_engine(
-            spec, source, layout, options=options, built_at=application.clock.now(), reason=choice.reason
-        )
-    else:
-        cache = application.user_cache / "images"
-        built = build_layout(spec, source, layout, cache=cache, options=options, clock=application.clock.now)
-        built = msgspec.structs.replace(built, notes=(choice.reason, *built.notes))
-    release = "" if args.no_register else _register(context, application, built)
-    _report_build(args, context, built, release)
-    return built
-
-
-def _default_tags(context: CommandContext, application: Application, source: Source) -> tuple[str, ...]:
-    from akashic.images.references import tags_for
-
-    repository = application.repository
-    ref = context.environ.get("GITHUB_REF") or repository.ref
-    return tags_for(ref, source.commit, default_branch=repository.default_branch)
-
-
-def _register(context: CommandContext, application: Application, built: BuiltImage) -> str:
-    environ = context.environ
-    release = application.releases.register(
-        layout=Path(built.path),
-        digest=built.digest,
-        version=built.version,
-        commit=built.commit,
-        created_by=environ.get("GITHUB_ACTOR") or application.user,
-        run_id=environ.get("AKASHIC_RUN_ID", ""),
-        workflow_sha256=environ.get("AKASHIC_WORKFLOW_SHA256", ""),
-        ref=environ.get("GITHUB_REF") or application.repository.ref,
-        image=built.name,
-    )
-    return release.id
-
-
-def _report_build(args: argparse.Namespace, context: CommandContext, built: BuiltImage, release: str) -> None:
-    value: dict[str, Any] = {
-        "image": built.name,
-        "digest": built.digest,
-        "tags": list(built.tags),
-        "version": built.version,
-        "commit": built.commit,
-        "dirty": built.dirty,
-        "platforms": list(built.platforms),
-        "left_out": [msgspec.to_builtins(left) for left in built.left_out],
-        "size_bytes": built.size,
-        "layout": built.path,
-        "engine": built.engine,
-        "release": release,
-        "referrers": dict(built.referrers),
-    }
-    if args.output:
-        _write(context.cwd / args.output, json.dumps(value, indent=2).encode() + b"\n")
-    if context.json:
-        print(json.dumps(value), file=context.stdout)
-        return
-    for note in built.notes:
-        print(note, file=context.stderr)
-    for left in built.left_out:
-        print(f"left out {left.platform}: {left.reason}", file=context.stderr)
-    names = ", ".join(f"{built.name}:{tag}" for tag in built.tags)
-    print(f"{names or built.name}\n{built.digest}", file=context.stdout)
-    size = f"{built.size / 1_000_000:.1f} MB"
-    print(f"{built.version} · {', '.join(built.platforms)} · {size}", file=context.stdout)
-    if release:
-        print(f"release {release}", file=context.stdout)
 
 
 # Looking at images
@@ -262,7 +137,9 @@ def _scan(args: argparse.Namespace, context: CommandContext, application: Applic
     today = datetime.fromtimestamp(application.clock.now(), UTC).date()
     findings, expired = apply_allow_list(found, allow, today)
     if args.sarif:
-        _write(context.cwd / args.sarif, json.dumps(sarif(findings, version=__version__), indent=1).encode())
+        write_file(
+            context.cwd / args.sarif, json.dumps(sarif(findings, version=__version__), indent=1).encode()
+        )
     for finding in findings:
         if context.json:
             print(json.dumps(msgspec.to_builtins(finding)), file=context.stdout)
@@ -358,11 +235,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot read: {error.strerror}") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write: {error.strerror}") from None
