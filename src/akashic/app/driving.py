@@ -14,6 +14,8 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Literal
 
+from msgspec.structs import replace as evolve
+
 from akashic.app.application import Application
 from akashic.app.services import RunServices
 from akashic.cancellation import Cancellation
@@ -24,6 +26,7 @@ from akashic.driver.runs import RunDriver
 from akashic.engine.events import RunCreated
 from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
+from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, ContainerOptions
 from akashic.executors.host import isolation
 from akashic.executors.protocol import Executor, Tree
 from akashic.executors.registry import executor as find_executor
@@ -53,6 +56,7 @@ class DriveOptions:
     breakpoint: Breakpoint | None = None
     break_on_failure: bool = False
     break_at: frozenset[str] = frozenset()
+    containers: ContainerOptions = NO_OPTIONS
     keep: bool = True
     """Whether the place of a failed job is kept, so that `resume` can take the job up there."""
 
@@ -122,7 +126,7 @@ class _JobPort:
 
 def runner_parts(application: Application, created: RunCreated, options: DriveOptions) -> RunnerParts:
     """What the jobs of a run share."""
-    executor = executor_of(application, created)
+    executor = executor_of(application, created, options.containers)
     executor.sweep()
     return RunnerParts(
         executor=executor,
@@ -154,15 +158,30 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
     )
 
 
-def executor_of(application: Application, created: RunCreated) -> Executor:
-    """The executor of a run."""
+def executor_of(
+    application: Application, created: RunCreated, containers: ContainerOptions = NO_OPTIONS
+) -> Executor:
+    """The executor of a run. What `containers` does not say of images, akashic.yaml does."""
+    if created.executor != "host":
+        labels = {label.lower(): image for label, image in application.config.labels.items()}
+        containers = evolve(containers, images={**labels, **containers.images})
+    elif _wants_containers(containers):
+        application.say(
+            "images and options of containers have no effect on jobs of this machine: --executor docker"
+            " uses them"
+        )
     return find_executor(
         created.executor,
         state_dir=str(application.state_dir),
         cache_dir=str(application.user_cache / "services"),
         tool_cache=str(application.user_cache / "tools"),
         environ=application.environ,
+        containers=containers,
     )
+
+
+def _wants_containers(options: ContainerOptions) -> bool:
+    return evolve(options, images={}) != NO_OPTIONS or bool(set(options.images.values()) - {HOST_IMAGE})
 
 
 def _newest_tree(application: Application) -> Tree:

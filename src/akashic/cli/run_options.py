@@ -14,6 +14,7 @@ import msgspec
 
 from akashic.app.runs import Request
 from akashic.cli.command import CommandContext
+from akashic.cli.container_options import configure_containers
 from akashic.engine.events import JobFilter
 from akashic.errors import UsageError
 
@@ -43,7 +44,7 @@ def configure_request(parser: argparse.ArgumentParser) -> None:
         "--var", action="append", default=[], metavar="NAME=VALUE", help="a configuration variable"
     )
     what.add_argument("--var-file", metavar="FILE", help="variables, one NAME=VALUE a line")
-    what.add_argument("--actor", default="", metavar="NAME", help="who triggers the run (you)")
+    what.add_argument("-a", "--actor", default="", metavar="NAME", help="who triggers the run (you)")
     what.add_argument("--branch", default="", metavar="NAME", help="as if this branch were checked out")
     what.add_argument(
         "--from-commit", action="store_true", help="run the commit, without the uncommitted changes"
@@ -77,19 +78,12 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--sandbox", choices=("auto", "strict", "off"), default="auto", help="isolation on this machine"
     )
-    how.add_argument("--executor", choices=("host",), default="host", help="where jobs run (host)")
-    how.add_argument(
-        "-P",
-        "--platform",
-        action="append",
-        default=[],
-        metavar="LABEL=IMAGE",
-        help="accepted; the host needs no images",
-    )
     how.add_argument(
         "--concurrent-jobs", type=int, default=0, metavar="N", help="at most N jobs at once (two a core)"
     )
-    how.add_argument("--offline", action="store_true", help="ask no server for actions")
+    how.add_argument(
+        "--offline", "--action-offline-mode", action="store_true", help="ask no server for actions"
+    )
     how.add_argument(
         "--no-builtin", action="store_true", help="fetch actions even where a built-in one exists"
     )
@@ -112,6 +106,7 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "-v", "--verbose", action="store_true", help="print what the steps print, on a terminal too"
     )
+    configure_containers(parser)
 
 
 def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
@@ -127,6 +122,7 @@ def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
         actor=args.actor,
         branch=args.branch,
         from_commit=args.from_commit,
+        executor=getattr(args, "executor", "host"),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+
+from akashic.cancellation import Cancellation
+from akashic.executors.protocol import Capabilities, Executor, Sandbox, SandboxSpec, Unsupported
 
 PullPolicy = Literal["always", "missing", "never"]
 
@@ -27,3 +31,46 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
     privileged: bool = False
     userns: str = ""
     daemon_socket: str = ""
+
+
+NO_OPTIONS = ContainerOptions()
+"""What holds when nobody chose anything."""
+
+
+def image_for(labels: Sequence[str], options: ContainerOptions) -> str:
+    """What the first label that is mapped stands for: an image, or HOST_IMAGE. Raises Unsupported when none
+    is mapped; no image is taken that nobody chose."""
+    for label in labels:
+        image = options.images.get(label.lower())
+        if image:
+            return image
+    shown = ", ".join(labels) or "(none)"
+    label = labels[0] if labels else "ubuntu-latest"
+    raise Unsupported(
+        f"no image stands for `runs-on: {shown}`",
+        hint=f"say which one: -P {label}=IMAGE, or `labels: {{{label}: IMAGE}}` in akashic.yaml; "
+        f"-P {label}={HOST_IMAGE} runs the job on this machine",
+    )
+
+
+class MixedExecutor:
+    """See `Executor`: jobs run in containers, but for those whose label stands for this machine."""
+
+    def __init__(self, containers: Executor, host: Executor, options: ContainerOptions) -> None:
+        self._containers = containers
+        self._host = host
+        self._options = options
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._containers.capabilities
+
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> Sandbox:
+        if spec.container is None and image_for(spec.labels, self._options) == HOST_IMAGE:
+            sandbox = self._host.open(spec, cancellation=cancellation)
+            sandbox.notes = (f"on this machine, which {', '.join(spec.labels)} stands for", *sandbox.notes)
+            return sandbox
+        return self._containers.open(spec, cancellation=cancellation)
+
+    def sweep(self) -> Sequence[str]:
+        return (*self._containers.sweep(), *self._host.sweep())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from akashic.errors import UsageError
+from akashic.executors.container_options import ContainerOptions
 from akashic.executors.protocol import Executor
 
 EXECUTORS = ("host",)
@@ -12,9 +13,16 @@ EXECUTORS = ("host",)
 
 
 def executor(
-    name: str, *, state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]
+    name: str,
+    *,
+    state_dir: str,
+    cache_dir: str,
+    tool_cache: str,
+    environ: Mapping[str, str],
+    containers: ContainerOptions | None = None,
 ) -> Executor:
-    """The executor called `name`; see `HostExecutor` for the folders. Raises UsageError for another name."""
+    """The executor called `name`; see `HostExecutor` for the folders. `containers` is for those that run
+    some. Raises UsageError for another name."""
     if name == "host":
         from akashic.executors.host.executor import HostExecutor
 

@@ -10,6 +10,7 @@ from akashic.app.remote import remote_reader
 from akashic.app.runs import Request, Selection, create, load_workflows, select
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct import Conductor
+from akashic.cli.container_options import configure_executor, container_options_of
 from akashic.cli.run_options import configure_drive, configure_request, overrides_of, pairs, request_of
 from akashic.errors import EXIT_OK, UsageError
 
@@ -19,6 +20,7 @@ HELP = "run the workflows that an event triggers"
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_request(parser)
     configure_drive(parser)
+    configure_executor(parser)
     parser.add_argument("-n", "--dry-run", "--dryrun", action="store_true", help="show what would run only")
     parser.add_argument("-l", "--list", action="store_true", help="list the workflows' jobs")
     parser.add_argument("-g", "--graph", action="store_true", help="show the jobs as a graph")
@@ -98,6 +100,7 @@ def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOpt
         builtins=not args.no_builtin,
         offline=args.offline,
         jobs_max=args.concurrent_jobs,
+        containers=container_options_of(args, context),
         step_debug=args.step_debug,
         breakpoint=stop,
         break_on_failure=args.break_on_failure,
