@@ -25,6 +25,8 @@ _NEEDS_USERS = ("test_providers.py", "test_local_services.py", "test_a_release_d
 def pytest_configure() -> None:
     for name in _OF_THE_RUN:
         os.environ.pop(f"AKASHIC_{name}", None)
+    # No test leaves a server behind; those of the server itself turn it on.
+    os.environ["AKASHIC_WARM"] = "off"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

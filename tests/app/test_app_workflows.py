@@ -19,7 +19,7 @@ ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 def tree_of(checkout: Checkout, *, from_commit: bool = False, below: str = "") -> WorkflowTree:
     repository = read_repository(checkout.path / below, ENVIRON)
-    return WorkflowTree(repository, from_commit=from_commit, environ=ENVIRON)
+    return WorkflowTree(repository.root, lambda: repository, from_commit=from_commit, environ=ENVIRON)
 
 
 def calling(*uses: str, called: bool = True) -> str:

@@ -27,6 +27,7 @@ class Cli(Checkout):
             "HOME": str(home),
             "PYTHONPATH": str(SOURCES),
             "LANG": "C.UTF-8",
+            "AKASHIC_WARM": "off",
         }
         self.started: list[subprocess.Popen[str]] = []
 

@@ -29,7 +29,8 @@ def test_a_workflow_file_is_not_read_through_a_link_out_of_the_repository(tmp_pa
         folder.mkdir()
         (folder / "key.yml").symlink_to(secret if link == "absolute" else "../../../outside/key.yml")
     checkout.commit()
-    tree = WorkflowTree(read_repository(checkout.path, {"PATH": "/usr/bin:/bin"}), from_commit=False)
+    repository = read_repository(checkout.path, {"PATH": "/usr/bin:/bin"})
+    tree = WorkflowTree(repository.root, lambda: repository, from_commit=False)
     with pytest.raises(UsageError, match="leads out of the repository"):
         tree.read(".github/workflows/key.yml")
 
@@ -38,7 +39,8 @@ def test_a_path_with_dots_does_not_leave_the_repository(tmp_path: Path) -> None:
     (tmp_path / "key.yml").write_text("PRIVATE KEY")
     checkout = Checkout(tmp_path / "shop")
     checkout.commit()
-    tree = WorkflowTree(read_repository(checkout.path, {"PATH": "/usr/bin:/bin"}), from_commit=False)
+    repository = read_repository(checkout.path, {"PATH": "/usr/bin:/bin"})
+    tree = WorkflowTree(repository.root, lambda: repository, from_commit=False)
     for path in ("../key.yml", str(tmp_path / "key.yml"), ".github/../../key.yml"):
         with pytest.raises(UsageError, match="leads out of the repository"):
             tree.read(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from akashic.app.identity import SystemClock, user_name
-from akashic.app.repository import Repository, find_root, read_repository, state_folder
+from akashic.app.repository import Look, Repository, find_root, state_folder
 from akashic.driver.ports import Clock
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Application:
         self.clock: Clock = SystemClock()
         self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
         self.user = user_name(environ)
+        self._look: Look | None = None
 
     @classmethod
     def open(cls, cwd: Path, environ: Mapping[str, str]) -> Application:
@@ -53,9 +54,15 @@ class Application:
         root, _ = find_root(cwd)
         return cls(root, state_folder(root, environ), environ)
 
+    def look_at_repository(self) -> None:
+        """Have git begin with what `repository` will ask for."""
+        self._look = self._look or Look(self.root, self.environ)
+
     @cached_property
     def repository(self) -> Repository:
-        return read_repository(self.root, self.environ)
+        self.look_at_repository()
+        assert self._look is not None
+        return self._look.result()
 
     @property
     def commit(self) -> str:

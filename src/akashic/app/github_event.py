@@ -182,6 +182,8 @@ def event_ref(event_name: str, payload: Mapping[str, Any], repository: Repositor
         ref = str(payload["ref"])
         return ref if ref.startswith("refs/") else f"refs/heads/{ref}"
     if event_name == "pull_request_target":
+        return f"refs/heads/{repository.default_branch}"
+    if event_name == "pull_request" and value_at(payload, "pull_request", "merged") is True:
         return f"refs/heads/{value_at(payload, 'pull_request', 'base', 'ref') or repository.default_branch}"
     if event_name in ABOUT_PULL_REQUESTS:
         number = payload.get("number") or value_at(payload, "pull_request", "number") or 1

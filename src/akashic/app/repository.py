@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,28 +70,38 @@ def find_root(cwd: Path) -> tuple[Path, Path]:
 
 def read_repository(cwd: Path, environ: Mapping[str, str]) -> Repository:
     """Look at the repository around `cwd`. Raises UsageError outside a git checkout or without a commit."""
-    root, top = find_root(cwd)
-    # "%cI" and its like are asked for by name: the user's own formats change nothing.
-    children = {
-        "status": git_start(
-            root, environ, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."
-        ),
-        "log": git_start(root, environ, "log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B"),
-        "config": git_start(
-            root, environ, "config", "--get-regexp", r"^(remote\.origin\.url|init\.defaultbranch)$"
-        ),
-    }
-    output: dict[str, str] = {}
-    complaint = ""
-    for name, child in children.items():
-        with child:
-            stdout, stderr = child.communicate()
-        output[name] = stdout.decode("utf-8", "replace")
-        if name == "log":
-            complaint = stderr.decode("utf-8", "replace").strip() if child.returncode else ""
-    if children["log"].returncode != 0:
-        raise _unreadable(root, complaint)
-    return _from_output(root, top, output["status"], output["log"], output["config"])
+    return Look(cwd, environ).result()
+
+
+class Look:
+    """A look at the repository around `cwd` that has begun: git works while the caller does something else.
+    Raises UsageError outside a git checkout."""
+
+    def __init__(self, cwd: Path, environ: Mapping[str, str]) -> None:
+        self._root, self._top = find_root(cwd)
+
+        def start(*argv: str) -> subprocess.Popen[bytes]:
+            return git_start(self._root, environ, *argv)
+
+        # "%cI" and its like are asked for by name: the user's own formats change nothing.
+        self._status = start("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", ".")
+        self._log = start("log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B")
+        self._config = start("config", "--get-regexp", r"^(remote\.origin\.url|init\.defaultbranch)$")
+
+    def result(self) -> Repository:
+        """What git found; call it once. Raises UsageError without a commit."""
+        log, complaint = _finish(self._log)
+        status, _ = _finish(self._status)
+        config, _ = _finish(self._config)
+        if self._log.returncode != 0:
+            raise _unreadable(self._root, complaint.strip())
+        return _from_output(self._root, self._top, status, log, config)
+
+
+def _finish(child: subprocess.Popen[bytes]) -> tuple[str, str]:
+    with child:
+        output, complaint = child.communicate()
+    return output.decode("utf-8", "replace"), complaint.decode("utf-8", "replace")
 
 
 def _unreadable(root: Path, complaint: str) -> UsageError:

@@ -86,8 +86,9 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
     problem of the first broken file) and changes nothing."""
     from akashic.workflow.triggers import match
 
-    repository = _with_branch(application.repository, request.branch)
+    application.look_at_repository()
     everything = load_workflows(application, request, cwd=cwd, remote=remote)
+    repository = _with_branch(application.repository, request.branch)
     loaded, without_job = _with_jobs(everything, request.filter.jobs)
     event_name = request.event_name or only_event(loaded, chosen=bool(request.workflows))
     actor = request.actor or application.user
@@ -120,7 +121,12 @@ def load_workflows(
     application: Application, request: Request, *, cwd: Path, remote: RemoteReader
 ) -> list[LoadedWorkflow]:
     """The workflow files that a request is about, whatever triggers them. Raises UsageError."""
-    tree = WorkflowTree(application.repository, from_commit=request.from_commit, environ=application.environ)
+    tree = WorkflowTree(
+        application.root,
+        lambda: application.repository,
+        from_commit=request.from_commit,
+        environ=application.environ,
+    )
     paths = select_paths(tree, request.workflows, application.root, cwd)
     if not paths:
         raise UsageError(

@@ -34,11 +34,18 @@ class LoadedWorkflow:
 
 
 class WorkflowTree:
-    """The files of a repository's tree: as they are on disk, or as the commit has them."""
+    """The files of a repository's tree below `root`: as they are on disk, or as the commit has them; only
+    then `repository` is asked for."""
 
     def __init__(
-        self, repository: Repository, *, from_commit: bool, environ: Mapping[str, str] = os.environ
+        self,
+        root: Path,
+        repository: Callable[[], Repository],
+        *,
+        from_commit: bool,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
+        self._root = root
         self._repository = repository
         self._from_commit = from_commit
         self._environ = environ
@@ -49,7 +56,7 @@ class WorkflowTree:
             listing = self._git("ls-tree", "-z", "--name-only", self._commit_path(FOLDER)) or b""
             names = [name for name in listing.decode("utf-8", "surrogateescape").split("\0") if name]
         else:
-            folder = self._repository.root / FOLDER
+            folder = self._root / FOLDER
             # Only files: reading a pipe or a device would never end.
             names = [one.name for one in folder.iterdir() if one.is_file()] if folder.is_dir() else []
         return sorted(f"{FOLDER}/{name}" for name in names if name.endswith((".yml", ".yaml")))
@@ -65,12 +72,12 @@ class WorkflowTree:
     def _from_git(self, path: str) -> bytes:
         content = self._git("cat-file", "blob", self._commit_path(path))
         if content is None:
-            raise UsageError(f"{path}: no such file in commit {self._repository.commit[:7]}")
+            raise UsageError(f"{path}: no such file in commit {self._repository().commit[:7]}")
         return content
 
     def _from_disk(self, path: str) -> bytes:
-        file = (self._repository.root / path).resolve()
-        if not file.is_relative_to(self._repository.root.resolve()):
+        file = (self._root / path).resolve()
+        if not file.is_relative_to(self._root.resolve()):
             raise UsageError(f"{path}: leads out of the repository, to {file}")
         if not file.is_file():
             raise UsageError(f"{path}: no such file in the repository")
@@ -84,11 +91,12 @@ class WorkflowTree:
         return content
 
     def _commit_path(self, path: str) -> str:
-        prefix = f"{self._repository.prefix}/" if self._repository.prefix else ""
-        return f"{self._repository.commit}:{prefix}{path}"
+        repository = self._repository()
+        prefix = f"{repository.prefix}/" if repository.prefix else ""
+        return f"{repository.commit}:{prefix}{path}"
 
     def _git(self, *argv: str) -> bytes | None:
-        return git_output(self._repository.top, self._environ, *argv)
+        return git_output(self._repository().top, self._environ, *argv)
 
 
 def select_paths(tree: WorkflowTree, wanted: Iterable[str], root: Path, cwd: Path) -> list[str]:

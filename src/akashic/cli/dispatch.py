@@ -184,6 +184,9 @@ def _run(argv: Sequence[str]) -> int:
         hint = f"did you mean `akashic {near[0]}`?" if near else "akashic --help lists the commands"
         raise UsageError(f"there is no command `{name}`", hint=hint)
     command: Command = importlib.import_module(entry.module)
+    prepare = getattr(command, "prepare", None)
+    if prepare is not None:
+        rest = prepare(rest)
     args = command_parser(name).parse_args(rest, namespace=options)
     return command.run(args, _context(args))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from akashic.cli.command import CommandContext
+from akashic.cli.warm import control
 from akashic.delivery.local.client import SupervisorClient
 from akashic.errors import EXIT_OK
 
@@ -17,6 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     application = context.application()
+    if not args.environment:
+        control.stop(context.environ)
     client = SupervisorClient(application.state_dir)
     if not client.running():
         context.stdout.write("nothing runs\n")
