@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +98,16 @@ def test_node_options_are_refused_in_the_environment_only() -> None:
     assert effects.env == {"OTHER": "1"} and not effects.failed
     assert "NODE_OPTIONS" in errors[0]
     assert apply("output", b"NODE_OPTIONS=x\n")[0].outputs == {"NODE_OPTIONS": "x"}
+
+
+def test_a_step_may_empty_the_temp_folder_and_the_runner_goes_on(house: Any) -> None:
+    outcome = house.run(
+        """
+        - run: rm -rf "$RUNNER_TEMP"/* && ls -A "$RUNNER_TEMP"
+        - id: later
+          run: echo kept=yes >> "$GITHUB_OUTPUT"
+        - run: echo "${{ steps.later.outputs.kept }}"
+        """
+    )
+    assert outcome.result.conclusion == "success"
+    assert "yes" in outcome.log.splitlines()

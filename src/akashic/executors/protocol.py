@@ -221,6 +221,14 @@ class Sandbox(Protocol):
 
 
 @runtime_checkable
+class RunnerFiles(Protocol):
+    """A sandbox with a folder for the runner's own small files (scripts, environment files), where making them
+    is cheap. Others have them in `temp`."""
+
+    runner_files: str
+
+
+@runtime_checkable
 class KeepingSandbox(Protocol):
     """A sandbox that can outlive its job, so that the job can be taken up again where it failed."""
 

@@ -12,6 +12,7 @@ import stat
 import threading
 
 from akashic.executors.protocol import Sandbox, Unsupported
+from akashic.runner import places
 from akashic.runner.files import FILE_BYTES_MAX, KINDS, CommandFiles
 
 FOLDER = "_runner_file_commands"
@@ -22,7 +23,9 @@ class FileSlots:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._folder = f"{sandbox.temp}/{FOLDER}"
+        self.folder = places.runner_files(sandbox)
+        """Where scripts may lie, too."""
+        self._folder = f"{self.folder}/{FOLDER}"
         # Nobody outside the job can know the names, nothing earlier can have prepared them.
         self._token = os.urandom(8).hex()
         self._free: list[CommandFiles] = []

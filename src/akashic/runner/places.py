@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import posixpath
 
-from akashic.executors.protocol import Sandbox, Unsupported
+from akashic.executors.protocol import RunnerFiles, Sandbox, Unsupported
 
 EVENT_FOLDER = "_github_workflow"
 EVENT_FOLDER_IN_CONTAINER = "/github/workflow"
 ACTIONS_FOLDER = "_actions"
+
+
+def runner_files(sandbox: Sandbox) -> str:
+    """The folder of scripts and environment files."""
+    return sandbox.runner_files if isinstance(sandbox, RunnerFiles) else sandbox.temp
 
 
 def in_container(sandbox: Sandbox) -> bool:
@@ -31,7 +36,7 @@ def sees(sandbox: Sandbox, path: str) -> bool:
 
 def event_path(sandbox: Sandbox) -> str:
     """Where the event's payload is written, and found by steps (GITHUB_EVENT_PATH)."""
-    folder = f"{sandbox.temp}/{EVENT_FOLDER}"
+    folder = f"{runner_files(sandbox)}/{EVENT_FOLDER}"
     if in_container(sandbox) and _reachable(sandbox, EVENT_FOLDER_IN_CONTAINER):
         folder = EVENT_FOLDER_IN_CONTAINER
     return f"{folder}/event.json"

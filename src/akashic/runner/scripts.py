@@ -32,7 +32,7 @@ class ScriptCommand:
         self.text = call.text(step.run)
         self.shell = find_shell(call.text(_inherited(call, "shell")), default=call.state.default_shell)
         self.cwd = _working_directory(call.state, call.text(_inherited(call, "working_directory")))
-        path = f"{call.state.sandbox.temp}/{os.urandom(8).hex()}{self.shell.suffix}"
+        path = f"{call.state.slots.folder}/{os.urandom(8).hex()}{self.shell.suffix}"
         call.state.sandbox.write(path, self.shell.script(self.text), executable=True)
         self.argv = self.shell.command(path)
         self.env = call.process_env(script_variables(call.state))

@@ -186,6 +186,7 @@ class HostExecutor:
             temporary=layout.scratch + "/own",
             home=layout.home,
             scratch=layout.scratch,
+            runner_files=layout.runner_files,
             real_home=real_home,
             writable=[os.path.realpath(path) for path in (*spec.shared_paths, self._tool_cache)],
             readable=[

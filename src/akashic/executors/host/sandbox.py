@@ -48,6 +48,7 @@ class Layout:
     home: str
     scratch: str
     services: str
+    runner_files: str
 
     @classmethod
     def make(cls, folder: str, repository: str) -> Layout:
@@ -61,8 +62,10 @@ class Layout:
             home=f"{folder}/_home",
             scratch=f"{folder}/_scratch",
             services=f"{folder}/_services",
+            runner_files=f"{folder}/_runner",
         )
-        for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.services):
+        # Each folder costs: that of the services is made when there are any.
+        for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.runner_files):
             os.makedirs(path, exist_ok=True)
         return layout
 
@@ -97,6 +100,7 @@ class HostSandbox(WithoutImages):
         self.workspace = layout.workspace
         self.temp = layout.temp
         self.home = layout.home
+        self.runner_files = layout.runner_files
         self.tool_cache = tool_cache
         self.arch = _ARCHITECTURES.get(platform.machine().lower(), platform.machine().upper())
         self.services: Mapping[str, ServiceInfo] = {}
