@@ -101,7 +101,9 @@ class Problems:
         self.add(node.position, f"{what} must be true or false, not {kind_name(node)}")
         return None
 
-    def keys(self, node: Mapping, known: Iterable[str], what: str) -> dict[str, Node]:
+    def keys(
+        self, node: Mapping, known: Iterable[str], what: str, *, severity: Severity = "error"
+    ) -> dict[str, Node]:
         """The mapping's pairs by key; each key that is not known is a problem with the nearest known one."""
         allowed = frozenset(known)
         found: dict[str, Node] = {}
@@ -114,6 +116,7 @@ class Problems:
                     f"unknown key `{key.text}` in {what}",
                     hint=self.hint(key.text, allowed),
                     rule="unknown-key",
+                    severity=severity,
                 )
         return found
 
