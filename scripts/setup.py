@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import compileall
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,9 +24,11 @@ PYTHON_MIN = (3, 11)
 
 def fingerprint(lock: Path) -> str:
     """What the environment is made from: the lock, the project's metadata, this Python, this folder."""
-    digest = hashlib.sha256()
-    for part in (lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes()):
-        digest.update(part)
+    digest = hashlib.sha256(lock.read_bytes())
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    # Settings of the checkers are in the same file, and change nothing that is installed.
+    installed = (metadata["build-system"], metadata["project"], metadata["tool"]["hatch"])
+    digest.update(json.dumps(installed).encode())
     digest.update(f"{sys.version_info[:3]}{sys.executable}{ROOT}".encode())
     return digest.hexdigest()
 
@@ -53,6 +57,9 @@ def install(venv: Path, lock: Path) -> None:
         pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     run(*pip, "--require-hashes", "-r", lock, env=env)
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT, env=env)
+    if not uv and "\nsetuptools==" not in lock.read_text(encoding="utf-8"):
+        # It comes with Python 3.11's venv and hooks itself into the start of every process.
+        run(python, "-m", "pip", "uninstall", "-qq", "--yes", "setuptools", env=env)
     compileall.compile_dir(str(ROOT / "src"), quiet=2)
 
 
