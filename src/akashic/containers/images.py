@@ -336,7 +336,10 @@ def _silent(_: str) -> None:
 def _pull_failed(image: str, error: EngineError, *, with_credentials: bool) -> PullFailed:
     reason = error.message.removeprefix("the container engine says: ")
     if _NETWORK.search(reason):
-        hint = "the registry cannot be reached from the engine; an image that is there is used with --pull missing"
+        hint = (
+            "the registry cannot be reached from the engine; "
+            "an image that is there is used with --pull missing"
+        )
     elif _DENIED.search(reason):
         hint = (
             "the credentials that were used are not enough: log in again with `docker login`"

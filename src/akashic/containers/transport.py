@@ -38,6 +38,14 @@ class Hijacked:
         self._socket = connection
         self._early = early
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def has_early(self) -> bool:
+        """Whether `receive` has something that polling the descriptor does not tell of."""
+        return bool(self._early)
+
     def receive(self, size: int = 1 << 16) -> bytes:
         """The next bytes, empty at the end."""
         if self._early:

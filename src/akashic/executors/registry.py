@@ -8,7 +8,7 @@ from akashic.errors import UsageError
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.protocol import Executor
 
-EXECUTORS = ("host",)
+EXECUTORS = ("host", "docker")
 """Names for `--executor`."""
 
 
@@ -23,8 +23,37 @@ def executor(
 ) -> Executor:
     """The executor called `name`; see `HostExecutor` for the folders. `containers` is for those that run
     some. Raises UsageError for another name."""
+    if name == "docker":
+        from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, MixedExecutor
+        from akashic.executors.docker.executor import DockerExecutor
+
+        options = containers or NO_OPTIONS
+        docker = DockerExecutor(
+            state_dir=state_dir,
+            cache_dir=cache_dir,
+            tool_cache=f"{tool_cache}-in-containers",
+            environ=environ,
+            options=options,
+        )
+        if HOST_IMAGE not in options.images.values():
+            return docker
+        host = executor(
+            "host", state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ
+        )
+        return MixedExecutor(docker, host, options)
     if name == "host":
         from akashic.executors.host.executor import HostExecutor
 
         return HostExecutor(state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ)
+    if name == "docker":
+        from akashic.executors.docker.executor import DockerExecutor
+
+        return DockerExecutor(
+            state_dir=state_dir,
+            cache_dir=cache_dir,
+            # What a container's root writes there is not for this machine's own jobs.
+            tool_cache=f"{tool_cache}-in-containers",
+            environ=environ,
+            options=containers or ContainerOptions(),
+        )
     raise UsageError(f"there is no executor {name!r}", hint=f"expected one of: {', '.join(EXECUTORS)}")

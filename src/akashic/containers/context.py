@@ -1,0 +1,115 @@
+"""A folder as a build context: a tar without times and owners, so that the same files give the same digest.
+
+Source: the Dockerfile reference, ".dockerignore file" (the last matching line wins, `!` takes back, `**`
+crosses folders; the Dockerfile and `.dockerignore` itself are always sent).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from akashic.containers.errors import BuildFailed
+
+IGNORE_FILE = ".dockerignore"
+IN_MEMORY_BYTES_MAX = 8 * 1024 * 1024
+PIECE_BYTES = 1 << 18
+_IGNORE_BYTES_MAX = 1 << 20
+
+
+@contextlib.contextmanager
+def packed_context(folder: str, dockerfile: str) -> Iterator[tuple[Iterator[bytes], str]]:
+    """The tar in pieces and the digest of its content and the Dockerfile's name. Raises BuildFailed when a
+    file cannot be read or the Dockerfile is none of the folder's."""
+    root = Path(folder)
+    wanted = (root / dockerfile).resolve()
+    if not wanted.is_relative_to(root.resolve()):
+        raise BuildFailed(f"{dockerfile} leads out of its build context {folder}")
+    if not wanted.is_file():
+        raise BuildFailed(f"there is no {dockerfile} in {folder}")
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES_MAX) as file:
+        try:
+            _pack(root, dockerfile, file)  # type: ignore[arg-type]
+        except OSError as error:
+            raise BuildFailed(f"the build context {folder} cannot be read: {error}") from error
+        digest = sha256(dockerfile.encode() + b"\0")
+        file.seek(0)
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+        file.seek(0)
+        yield iter(lambda: file.read(PIECE_BYTES), b""), digest.hexdigest()
+
+
+def _pack(root: Path, dockerfile: str, file: BinaryIO) -> None:
+    rules = read_rules(root / IGNORE_FILE)
+    always = {dockerfile.removeprefix("./"), IGNORE_FILE}
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if name not in always and ignored(rules, name):
+                continue
+            info = archive.gettarinfo(str(path), name)
+            if info is None:  # A socket.
+                continue
+            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+            if info.isreg():
+                # Hard links of the folder are files of their own in the image.
+                info.type, info.linkname = tarfile.REGTYPE, ""
+                with path.open("rb") as content:
+                    archive.addfile(info, content)
+            elif info.isdir() or info.issym():
+                archive.addfile(info)
+
+
+def read_rules(path: Path) -> list[tuple[bool, re.Pattern[str]]]:
+    """The lines of a .dockerignore: whether each ignores, and what."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_IGNORE_BYTES_MAX).decode(errors="replace")
+    except OSError:
+        return []
+    rules = []
+    for line in text.removeprefix("\ufeff").splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        ignores = not pattern.startswith("!")
+        parts = [part for part in pattern.removeprefix("!").strip().split("/") if part not in ("", ".")]
+        if parts:
+            rules.append((ignores, re.compile(_regexp(parts))))
+    return rules
+
+
+def ignored(rules: Sequence[tuple[bool, re.Pattern[str]]], name: str) -> bool:
+    """Whether a file is left out: the last rule that matches it, or a folder above it, decides."""
+    result = False
+    for ignores, pattern in rules:
+        if ignores != result and pattern.match(name):
+            result = ignores
+    return result
+
+
+def _regexp(parts: Sequence[str]) -> str:
+    text = ""
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            text += ".*" if last else "(?:.*/)?"
+            continue
+        for piece in re.findall(r"\*\*|\*|\?|\[[^\]]+\]|\\.|.", part):
+            if piece in ("*", "**"):
+                text += "[^/]*" if piece == "*" else ".*"
+            elif piece == "?":
+                text += "[^/]"
+            elif piece.startswith("[") and len(piece) > 1:
+                text += piece.replace("[^", "[^/", 1)
+            else:
+                text += re.escape(piece[-1])
+        text += "" if last else "/"
+    return f"{text}(?:/.*)?$"

@@ -1,0 +1,187 @@
+"""Images and containers of Docker actions: pulled, built once for the same content, run to their end.
+
+Source: GitHub's runner (`ContainerActionHandler`): workspace, home, event and environment files below
+`/github`, the job's network, the image's own entrypoint unless one is given.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from akashic.cancellation import Cancellation
+from akashic.containers.context import packed_context
+from akashic.containers.engine import Engine
+from akashic.containers.errors import EngineError
+from akashic.containers.streams import Demultiplexer
+from akashic.containers.transport import Hijacked
+from akashic.executors import process
+from akashic.executors.docker.labels import JOB
+from akashic.executors.protocol import ExecutorError, ExitStatus, OutputSink
+
+REPOSITORY = "akashic-action"
+_GONE_TIMEOUT_S = 10.0
+
+
+def line_sink(on_output: OutputSink) -> Any:
+    """Lines for people as chunks of output."""
+    return lambda line: on_output(f"{line}\n".encode(errors="replace"))
+
+
+def build(
+    engine: Engine,
+    context: str,
+    dockerfile: str,
+    *,
+    on_output: OutputSink,
+    cancellation: Cancellation,
+    pull: bool,
+) -> str:
+    """The image of a Dockerfile; what has been built from the same files is taken again."""
+    try:
+        with packed_context(context, dockerfile) as (archive, digest):
+            name = f"{REPOSITORY}:{digest[:32]}"
+            if engine.images.exists(name):
+                on_output(f"{dockerfile}: built before from the same files\n".encode(errors="replace"))
+                return name
+            engine.images.build(
+                archive,
+                dockerfile=dockerfile,
+                tags=(name,),
+                labels={JOB: "action"},
+                pull=pull,
+                say=line_sink(on_output),
+                cancellation=cancellation,
+            )
+            return name
+    except EngineError as error:
+        raise ExecutorError(error.message, hint=error.hint) from error
+
+
+class ActionRun:
+    """One container of an action, from create to remove."""
+
+    def __init__(self, engine: Engine, config: Mapping[str, Any], name: str) -> None:
+        self._engine = engine
+        self._config = config
+        self._name = name
+
+    def run(self, on_output: OutputSink, cancellation: Cancellation, timeout_s: float | None) -> ExitStatus:
+        """Raises ExecutorError when it cannot be started."""
+        if cancellation.is_set():
+            return ExitStatus(code=128 + signal.SIGINT, cancelled=True)
+        try:
+            container = self._engine.containers.create(self._config, name=self._name)
+        except EngineError as error:
+            raise ExecutorError(error.message, hint=error.hint) from error
+        try:
+            # Attached before it starts: nothing that it writes is missed.
+            stream = self._engine.containers.attach(container)
+            try:
+                self._engine.containers.start(container)
+                ending = _Ending(self._engine, container, cancellation, timeout_s)
+                ending.follow(stream, on_output)
+            finally:
+                stream.close()
+            code = self._engine.containers.wait(container)
+            return ExitStatus(code=code, cancelled=ending.cancelled, timed_out=ending.timed_out)
+        except EngineError as error:
+            raise ExecutorError(error.message, hint=error.hint) from error
+        finally:
+            self._engine.containers.remove_later(container)
+
+
+class _Ending:
+    """Hands the output on, and ends the container step by step when that is asked for."""
+
+    def __init__(
+        self, engine: Engine, container: str, cancellation: Cancellation, timeout_s: float | None
+    ) -> None:
+        self._engine = engine
+        self._container = container
+        self._cancellation = cancellation
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._ladder: list[tuple[float, str]] = []
+        self.cancelled = False
+        self.timed_out = False
+
+    def follow(self, stream: Hijacked, on_output: OutputSink) -> None:
+        split = Demultiplexer(on_output)
+        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        forget = self._cancellation.on_cancel(lambda: os.eventfd_write(wake, 1))
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        try:
+            while True:
+                ready = {stream.fileno()}
+                if not stream.has_early:
+                    ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+                if stream.fileno() in ready:
+                    piece = stream.receive()
+                    if not piece:
+                        return
+                    split.feed(piece)
+                if wake in ready:
+                    os.eventfd_read(wake)
+                    self._stop(cancelled=True)
+                self._climb()
+        finally:
+            forget()
+            os.close(wake)
+
+    def _patience_ms(self) -> float | None:
+        times = [at for at, _ in self._ladder[:1]] + ([self._deadline] if self._deadline is not None else [])
+        return None if not times else max(0.0, (min(times) - time.monotonic()) * 1000 + 1)
+
+    def _climb(self) -> None:
+        now = time.monotonic()
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            self._stop(cancelled=False)
+        while self._ladder and now >= self._ladder[0][0]:
+            self._engine.containers.kill(self._container, self._ladder.pop(0)[1])
+
+    def _stop(self, *, cancelled: bool) -> None:
+        now = time.monotonic()
+        if not (self.cancelled or self.timed_out):
+            self.cancelled, self.timed_out = cancelled, not cancelled
+            self._ladder = [
+                (now, "SIGINT"),
+                (now + process.INTERRUPT_GRACE_S, "SIGTERM"),
+                (now + process.INTERRUPT_GRACE_S + process.TERMINATE_GRACE_S, "SIGKILL"),
+            ]
+        if self._cancellation.is_set() and self._cancellation.force:
+            self._ladder = [(now, "SIGKILL")]
+
+
+def action_config(
+    image: str,
+    *,
+    entrypoint: str | None,
+    args: Sequence[str],
+    env: Mapping[str, str],
+    workdir: str,
+    labels: Mapping[str, str],
+    host: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The container of an action, as the API wants it."""
+    variables = {"GITHUB_ACTIONS": "true", "CI": "true", **env}
+    config: dict[str, Any] = {
+        "Image": image,
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "WorkingDir": workdir,
+        "Labels": dict(labels),
+        "HostConfig": dict(host),
+        "AttachStdout": True,
+        "AttachStderr": True,
+    }
+    if args or entrypoint is not None:
+        config["Cmd"] = list(args)
+    if entrypoint:
+        config["Entrypoint"] = [entrypoint]
+    return config

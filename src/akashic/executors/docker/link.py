@@ -1,0 +1,157 @@
+"""Our side of the agent in a job's container: a socket below the job's temporary folder, over which
+descriptors are passed, so that output comes straight from the process and the engine has no part in a
+step."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import marshal
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from akashic.executors.process import Command
+from akashic.executors.protocol import ExecutorError
+
+SOCKET_NAME = ".akashic"
+_WRONG_FOLDER = 1 << 16
+_LOST = 128 + 9
+
+
+class RemoteChild:
+    """A process in the container; `pid` is its number there."""
+
+    __slots__ = ("_link", "_status", "pid")
+
+    def __init__(self, link: AgentLink, pid: int, status: int) -> None:
+        self.pid = pid
+        self._link = link
+        self._status = status
+
+    def fileno(self) -> int:
+        return self._status
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ExecutorError):
+            self._link.send(("signal", self.pid, number))
+
+    def reap(self) -> int:
+        content = os.read(self._status, 4) if self._status >= 0 else b""
+        if self._status >= 0:
+            os.close(self._status)
+            self._status = -1
+        if len(content) < 4:
+            self._link.lost = True
+            return _LOST
+        code = os.waitstatus_to_exitcode(int.from_bytes(content, "little"))
+        return code if code >= 0 else 128 - code
+
+
+class AgentDoor:
+    """Waits for the agent to come. The socket is gone again when it has come."""
+
+    def __init__(self, folder: str) -> None:
+        # The name of a socket may have 107 bytes, a folder's path more.
+        self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path = f"/proc/self/fd/{self._folder}/{SOCKET_NAME}"
+        try:
+            self._listener.bind(path)
+            os.chmod(path, 0o666)
+            self._listener.listen(1)
+        except OSError:
+            self.close()
+            raise
+
+    def wait(self, timeout_s: float) -> AgentLink | None:
+        """The agent, None when it has not come in time."""
+        ready, _, _ = select.select([self._listener], [], [], timeout_s)
+        if not ready:
+            return None
+        channel, _ = self._listener.accept()
+        return AgentLink(channel)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(SOCKET_NAME, dir_fd=self._folder)
+        self._listener.close()
+        os.close(self._folder)
+
+
+class AgentLink:
+    """Starts processes in the container. Thread-safe. `uid` and `gid` are the agent's on this machine."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, self.uid, self.gid = struct.unpack("3i", credentials)
+        self.pid = pid
+        self.lost = False
+        """Whether the container went away under a process of ours."""
+        self._end = -1
+        with contextlib.suppress(OSError):
+            self._end = os.pidfd_open(pid)
+
+    def launch(self, command: Command) -> RemoteChild:
+        status, status_end = os.pipe()
+        try:
+            request = ("run", list(command.argv), dict(command.env), command.cwd)
+            self.send(request, (command.stdin, command.output, status_end))
+        except ExecutorError:
+            os.close(status)
+            raise
+        finally:
+            os.close(status_end)
+        answer = os.read(status, 8)
+        failure, pid = int.from_bytes(answer[:4], "little"), int.from_bytes(answer[4:], "little")
+        if len(answer) == 8 and not failure:
+            return RemoteChild(self, pid, status)
+        os.close(status)
+        if len(answer) < 8:
+            self.lost = True
+            raise ExecutorError("the job's container is gone")
+        code = failure & ~_WRONG_FOLDER
+        raise OSError(code, os.strerror(code), command.cwd if failure & _WRONG_FOLDER else command.argv[0])
+
+    def forward(self, port: int, host: str, target: int) -> None:
+        """Have `127.0.0.1:port` of the container lead to `host:target`."""
+        self.send(("forward", port, host, target))
+
+    def send(self, request: tuple[Any, ...], descriptors: Sequence[int] = ()) -> None:
+        try:
+            body = marshal.dumps(request)
+        except ValueError as error:
+            raise ExecutorError(f"a command that cannot be sent to the job's container: {error}") from None
+        rights = []
+        if descriptors:
+            rights.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)))
+        try:
+            with self._lock:
+                self._channel.sendmsg([len(body).to_bytes(4, "little")], rights)
+                self._channel.sendall(body)
+        except OSError as error:
+            self.lost = True
+            raise ExecutorError("the job's container is gone") from error
+
+    def close(self, timeout_s: float) -> bool:
+        """End the agent, and with it all processes of its container; whether they have ended. Safe to call
+        twice."""
+        # Another thread may be waiting in a call: the end must reach the agent all the same.
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._channel.close()
+        if self._end < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        # The first process of a container ends when all others in it have.
+        ended = bool(poll.poll(timeout_s * 1000))
+        os.close(self._end)
+        self._end = -1
+        return ended
