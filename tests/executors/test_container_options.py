@@ -31,7 +31,6 @@ def test_jobs_of_a_label_that_means_this_machine_run_here(tmp_path: Path) -> Non
 
     def open_(key: str, label: str, container: ContainerSpec | None = None) -> None:
         tree = Tree(root=str(tmp_path), commit="0" * 40)
-        labels = (label,)
         spec = SandboxSpec(
             run_id="r",
             job_key=key,

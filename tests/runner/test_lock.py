@@ -15,6 +15,7 @@ from akashic.cli.command import CommandContext
 from akashic.cli.commands import lock
 from akashic.errors import UsageError
 from akashic.runner.actions.lockfile import LOCK_PATH, LockFile
+from akashic.runner.actions.locking import ImageDigest
 
 
 @pytest.fixture
@@ -102,3 +103,58 @@ def test_a_lock_file_that_is_not_valid_is_refused(tmp_path: Path, text: str) -> 
 def test_outside_of_a_repository_it_says_so(house: Any) -> None:
     with pytest.raises(UsageError, match=r"\.github/workflows"):
         call(house)
+
+
+def test_the_images_of_docker_actions_are_pinned_where_the_engine_knows_them(
+    house: Any, repository: Path, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "sha256:" + "d" * 64
+    publish("octo/image", {"action.yml": "runs: {using: docker, image: docker://ghcr.io/octo/tool:1}"})
+    publish("octo/built", {"Dockerfile": "FROM scratch"})
+    (repository / ".github" / "workflows" / "ci.yml").write_text(
+        "on: push\njobs:\n  a:\n    steps:\n      - uses: octo/image@v1\n      - uses: octo/built@v1\n"
+        "      - uses: docker://alpine:3.20\n      - uses: docker://alpine@sha256:x\n"
+    )
+    asked: list[str] = []
+
+    def digests(context: Any) -> Any:
+        def find(image: str) -> ImageDigest:
+            asked.append(image)
+            return ImageDigest(digest) if image == "alpine:3.20" else ImageDigest("", "it is not there")
+
+        return find
+
+    monkeypatch.setattr(lock, "_digests", digests)
+    code, out = call(house)
+    assert code == 0 and "2 actions and 1 image pinned" in out
+    assert f"new    docker://alpine:3.20 {digest}" in out
+    found = LockFile.read(repository)
+    assert found is not None
+    assert found.images == {"alpine:3.20": digest, "ghcr.io/octo/tool:1": ""}
+    assert sorted(asked) == ["alpine:3.20", "ghcr.io/octo/tool:1"]
+    assert call(house, "--check")[0] == 0
+    digest = "sha256:" + "e" * 64
+    code, out = call(house, "--check")
+    assert code == 1 and "moved  docker://alpine:3.20" in out
+
+
+def test_an_engine_that_is_not_there_is_the_reason(house: Any, repository: Path) -> None:
+    (repository / ".github" / "workflows" / "ci.yml").write_text(
+        "on: push\njobs:\n  a:\n    steps:\n      - uses: docker://alpine:3.20\n"
+    )
+    errors = io.StringIO()
+    context = CommandContext(
+        cwd=repository,
+        environ={"DOCKER_HOST": f"unix://{house.folder}/no.sock", "HOME": str(house.folder)},
+        color=False,
+        json=False,
+        interactive=False,
+        debug=False,
+        stdout=io.StringIO(),
+        stderr=errors,
+    )
+    parser = argparse.ArgumentParser()
+    lock.configure(parser)
+    assert lock.run(parser.parse_args([]), context) == 0
+    assert "docker://alpine:3.20 is not pinned:" in errors.getvalue()
+    assert LockFile.read(repository).images == {"alpine:3.20": ""}  # type: ignore[union-attr]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from akashic.cli.command import CommandContext
-from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
+from akashic.errors import EXIT_FAILED, EXIT_OK, AkashicError, UsageError
 from akashic.runner.actions.cache import ActionCache
-from akashic.runner.actions.lockfile import LOCK_PATH, LockFile
-from akashic.runner.actions.locking import Locker, used_actions
+from akashic.runner.actions.lockfile import LOCK_PATH, LockFile, without_tag
+from akashic.runner.actions.locking import ImageDigest, Locker, used_actions
 
 HELP = "pin the actions that the workflows use, and what those use, to commits"
 CACHE_FOLDER = "akashic/actions"
@@ -36,20 +36,54 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     cache = ActionCache(Path(home) / CACHE_FOLDER, server_url=args.server_url, environ=context.environ)
     old = LockFile.read(root)
     pins = dict(old.pins) if old is not None else {}
-    locker = Locker(cache, pins, update=args.update or args.check)
+    images = dict(old.images or {}) if old is not None else {}
+    locker = Locker(
+        cache, pins, update=args.update or args.check, known_images=images, digest=_digests(context)
+    )
     for uses in used_actions(root):
         locker.add(uses)
-    missing = sorted(set(locker.pins) - set(pins))
-    moved = sorted(pin for pin in locker.pins if pin in pins and pins[pin] != locker.pins[pin])
-    gone = sorted(set(pins) - set(locker.pins))
-    _tell(context, locker.pins, missing, moved, gone)
+    before, now = _all(pins, images), _all(locker.pins, locker.images)
+    missing = sorted(set(now) - set(before))
+    moved = sorted(pin for pin in now if pin in before and before[pin] != now[pin])
+    gone = sorted(set(before) - set(now))
+    _tell(context, now, missing, moved, gone)
+    for image, reason in sorted(locker.unpinned.items()):
+        context.stderr.write(f"docker://{image} is not pinned: {reason}\n")
     if args.check:
         return EXIT_FAILED if missing or moved else EXIT_OK
-    LockFile(root / LOCK_PATH, locker.pins).write()
+    LockFile(root / LOCK_PATH, locker.pins, locker.images).write()
     if not context.json:
         count = len(locker.pins)
-        context.stdout.write(f"{LOCK_PATH}: {count} {'action' if count == 1 else 'actions'} pinned\n")
+        images_count = sum(1 for digest in locker.images.values() if digest)
+        more = f" and {images_count} {'image' if images_count == 1 else 'images'}" if images_count else ""
+        context.stdout.write(f"{LOCK_PATH}: {count} {'action' if count == 1 else 'actions'}{more} pinned\n")
     return EXIT_OK
+
+
+def _all(pins: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
+    return {**pins, **{f"docker://{image}": digest for image, digest in images.items()}}
+
+
+def _digests(context: CommandContext) -> Callable[[str], ImageDigest]:
+    """Asks the container engine, when there is one, for the digests of its images in their registries."""
+    from akashic.containers.engine import Engine  # only workflows with Docker actions pay for it
+    from akashic.containers.errors import NotFound
+
+    def digest(image: str) -> ImageDigest:
+        try:
+            found = Engine.connect(context.environ).images.inspect(image)
+        except NotFound:
+            return ImageDigest("", f"the engine does not have it; docker pull {image}, then lock again")
+        except AkashicError as error:
+            return ImageDigest("", error.message)
+        names = [reference.partition("@") for reference in found.digests]
+        name = without_tag(image)
+        fitting = [value for known, _, value in names if known == name or known.endswith(f"/{name}")]
+        if not fitting:
+            return ImageDigest("", "it was made on this machine, and no registry knows it")
+        return ImageDigest(fitting[0])
+
+    return digest
 
 
 def _tell(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
 from pathlib import Path
 
 from akashic.actions.registry import find
@@ -10,30 +12,55 @@ from akashic.errors import AkashicError
 from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.prepare import DEPTH_MAX
 from akashic.runner.actions.resolve import METADATA_NAMES, read_metadata
-from akashic.runner.actions.uses import RepositoryUse, is_commit, parse_uses
+from akashic.runner.actions.uses import ImageUse, RepositoryUse, is_commit, parse_uses
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load
 
 _MARK = ".github/workflows/"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDigest:
+    """The digest of an image in its registry; "" with the reason why it is not known."""
+
+    digest: str
+    reason: str = ""
 
 
 class Locker:
     """Collects pins; `pins` holds what was locked before and what is locked now: only what is used.
 
     Built-in actions are no foreign code and are not pinned. `update` asks the server for every ref again.
+    `images` are the images of Docker actions with their digests ("" when there is none); `digest` asks for
+    one and says in `unpinned` why there is none.
     """
 
-    def __init__(self, cache: ActionCache, known: dict[str, str], *, update: bool) -> None:
+    def __init__(
+        self,
+        cache: ActionCache,
+        known: dict[str, str],
+        *,
+        update: bool,
+        known_images: MappingOf[str, str] | None = None,
+        digest: Callable[[str], ImageDigest] | None = None,
+    ) -> None:
         self._cache = cache
         self._known = known
         self._update = update
+        self._known_images = known_images or {}
+        self._digest = digest or (lambda image: ImageDigest("", "no container engine was asked"))
         self._done: set[str] = set()
         self.pins: dict[str, str] = {}
+        self.images: dict[str, str] = {}
+        self.unpinned: dict[str, str] = {}
 
     def add(self, uses: str, depth: int = 0) -> None:
         """Pin the action of a `uses:` value, and what it uses. Raises AkashicError."""
         if depth > DEPTH_MAX:
             raise AkashicError(f"{uses}: actions use each other more than {DEPTH_MAX} deep")
         use = parse_uses(uses)
+        if isinstance(use, ImageUse):
+            self._add_image(use.image)
+            return
         if not isinstance(use, RepositoryUse) or str(use) in self._done:
             return
         self._done.add(str(use))
@@ -49,6 +76,18 @@ class Locker:
         for inner in self._inner(use, root):
             self.add(inner, depth + 1)
 
+    def _add_image(self, image: str) -> None:
+        if "@" in image or image in self.images:
+            return
+        known = self._known_images.get(image, "")
+        if known and not self._update:
+            self.images[image] = known
+            return
+        found = self._digest(image)
+        self.images[image] = found.digest or known
+        if not self.images[image]:
+            self.unpinned[image] = found.reason
+
     def _commit(self, use: RepositoryUse) -> str:
         known = self._known.get(use.pin) or self.pins.get(use.pin)
         if known and not self._update:
@@ -60,7 +99,10 @@ class Locker:
             yield from uses_in(root / use.path)
             return
         folder = root / use.path if use.path else root
-        for step in read_metadata(folder, str(use), within=root).runs.steps:
+        runs = read_metadata(folder, str(use), within=root).runs
+        if runs.image.startswith("docker://"):
+            yield runs.image
+        for step in runs.steps:
             if step.uses and not step.uses.startswith("."):
                 yield step.uses
 
@@ -75,7 +117,7 @@ def used_actions(root: Path) -> list[str]:
         files += sorted(path for name in METADATA_NAMES for path in actions.rglob(name))
     for path in files:
         found.update(uses_in(path))
-    return sorted(uses for uses in found if not uses.startswith((".", "docker://")))
+    return sorted(uses for uses in found if not uses.startswith("."))
 
 
 def uses_in(path: Path) -> set[str]:
@@ -88,8 +130,9 @@ def uses_in(path: Path) -> set[str]:
             stack.extend(node.items)
         elif isinstance(node, Mapping):
             for key, value in node.entries:
-                if key.text == "uses" and isinstance(value, Scalar) and isinstance(value.value, str):
-                    found.add(value.value)
-                else:
+                if not isinstance(value, Scalar) or not isinstance(value.value, str):
                     stack.append(value)
+                elif key.text == "uses" or (key.text == "image" and value.value.startswith("docker://")):
+                    # Of an action of the repository itself `runs.image` counts, too.
+                    found.add(value.value)
     return found
