@@ -20,6 +20,7 @@ from akashic.runner.actions.inputs import action_inputs, given_inputs, input_var
 from akashic.runner.actions.resolve import ResolvedAction
 from akashic.runner.actions.stages import condition_text, saved_state, state_variables, title
 from akashic.runner.calls import Body, Call
+from akashic.runner.services import action_variables
 from akashic.runner.state import JobState, LaterStep
 from akashic.source.position import Position
 from akashic.workflow.expressions import Scope, interpolate
@@ -60,7 +61,8 @@ def image_steps(state: JobState) -> Iterator[LaterStep]:
             continue
         done.add(key)
         name = f"Pull {image.removeprefix(DOCKER)}" if pulled else f"Build {action.uses}"
-        step = Step(index=-1, position=Position(state.request.workflow_path))
+        # With an id of its own: the names of the user's steps are counted without it.
+        step = Step(index=-1, position=Position(state.request.workflow_path), id="__image")
         yield LaterStep(step, name, "success()", state.frame, _obtaining(action))
 
 
@@ -151,7 +153,10 @@ def _environment(
     state = call.state
     own = _evaluated(action.metadata.runs.env, scope)
     variables = call.process_env(
-        input_variables(inputs) | state_variables(saved) | {"HOME": state.sandbox.home},
+        input_variables(inputs)
+        | state_variables(saved)
+        | action_variables(state)
+        | {"HOME": state.sandbox.home},
         base={"CI": "true", **state.parts.extra_env, **own},
     )
     for name in (*_NOT_IN_IMAGES, "GITHUB_ACTION_PATH"):

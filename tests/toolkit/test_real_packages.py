@@ -1,0 +1,227 @@
+"""GitHub's own packages against the services, in JavaScript actions, run by `akashic run`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROUND_TRIP = {
+    "v3": """
+          fs.mkdirSync('out/deep', {recursive: true})
+          fs.writeFileSync('out/a.txt', 'alpha '.repeat(5000))
+          fs.writeFileSync('out/deep/b.bin', Buffer.alloc(100000, 7))
+          fs.writeFileSync('out/empty', '')
+          const files = ['out/a.txt', 'out/deep/b.bin', 'out/empty'].map(f => process.cwd() + '/' + f)
+          const up = await artifact.uploadArtifact('thing', files, process.cwd() + '/out')
+          if (up.failedItems.length) throw new Error('failed: ' + up.failedItems)
+          await artifact.downloadArtifact('thing', process.cwd() + '/back')
+    """,
+    "v4": """
+          fs.mkdirSync('out/deep', {recursive: true})
+          fs.writeFileSync('out/a.txt', 'alpha '.repeat(5000))
+          fs.writeFileSync('out/deep/b.bin', Buffer.alloc(100000, 7))
+          fs.writeFileSync('out/empty', '')
+          const files = ['out/a.txt', 'out/deep/b.bin', 'out/empty'].map(f => process.cwd() + '/' + f)
+          const up = await artifact.uploadArtifact('thing', files, process.cwd() + '/out')
+          const {artifacts} = await artifact.listArtifacts({latest: true})
+          if (artifacts.length != 1 || artifacts[0].id !== up.id) throw new Error(JSON.stringify(artifacts))
+          const {artifact: found} = await artifact.getArtifact('thing')
+          if (found.digest !== 'sha256:' + up.digest) throw new Error(JSON.stringify(found))
+          const into = {path: process.cwd() + '/back', expectedHash: found.digest}
+          const down = await artifact.downloadArtifact(found.id, into)
+          if (down.digestMismatch) throw new Error('digest')
+    """,
+}
+ROUND_TRIP["v6"] = ROUND_TRIP["v4"]
+
+
+def workflow(script: str, rest: str = "", **job: str) -> str:
+    extra = "".join(f"    {name}: {value}\n" for name, value in job.items())
+    return f"""
+on: push
+jobs:
+  build:
+    runs-on: ubuntu-latest
+{extra}    steps:
+      - uses: actions/checkout@v4
+      - uses: ./.github/actions/probe
+        with:
+          script: |
+{textwrap.indent(textwrap.dedent(script), " " * 12)}
+{rest}
+"""
+
+
+@pytest.mark.parametrize("generation", ["v3", "v4", "v6"])
+def test_artifacts_go_up_and_down_and_are_ours(checkout: Callable[[str], Any], generation: str) -> None:
+    house = checkout(generation)
+    house.commit(
+        workflow(
+            ROUND_TRIP[generation],
+            """
+      - run: diff -r out back
+      - uses: actions/download-artifact@v4
+        with: {name: thing, path: ours}
+      - run: diff -r out ours
+""",
+        )
+    )
+    house.akashic("run", "push")
+    (listed,) = [json.loads(line) for line in house.akashic("--json", "artifact", "list").splitlines()]
+    assert (listed["name"], listed["files"], listed["bytes"]) == ("thing", 3, 130000)
+    house.akashic("artifact", "get", "thing", "-o", "fetched")
+    assert (house.root / "fetched" / "deep" / "b.bin").read_bytes() == b"\7" * 100000
+
+
+@pytest.mark.parametrize("generation", ["v4", "v6"])
+def test_what_our_action_keeps_the_package_finds_replaces_and_deletes(
+    checkout: Callable[[str], Any], generation: str
+) -> None:
+    house = checkout(generation)
+    house.commit(
+        workflow(
+            """
+          fs.writeFileSync('own.txt', 'ours')
+    """,
+            """
+      - uses: actions/upload-artifact@v4
+        with: {name: own, path: own.txt}
+      - uses: ./.github/actions/probe
+        with:
+          script: |
+            const {artifact: found} = await artifact.getArtifact('own')
+            await artifact.downloadArtifact(found.id, {path: process.cwd() + '/back'})
+            if (fs.readFileSync('back/own.txt', 'utf8') !== 'ours') throw new Error('content')
+            let refused = ''
+            try { await artifact.uploadArtifact('own', [process.cwd() + '/own.txt'], process.cwd()) }
+            catch (error) { refused = error.message }
+            if (!refused.includes('already exists')) throw new Error('not refused: ' + refused)
+            const gone = await artifact.deleteArtifact('own')
+            if (gone.id !== found.id) throw new Error('deleted ' + gone.id)
+            fs.writeFileSync('own.txt', 'theirs')
+            const own = [process.cwd() + '/own.txt']
+            await artifact.uploadArtifact('own', own, process.cwd(), {retentionDays: 2})
+      - uses: actions/download-artifact@v4
+        with: {name: own, path: replaced}
+      - run: test "$(cat replaced/own.txt)" = theirs
+""",
+        )
+    )
+    house.akashic("run", "push")
+    (listed,) = [json.loads(line) for line in house.akashic("--json", "artifact", "list").splitlines()]
+    assert 86400 < listed["expires_at"] - listed["created_at"] <= 2 * 86400 + 60
+
+
+def test_one_file_without_an_archive(checkout: Callable[[str], Any]) -> None:
+    house = checkout("v6")
+    house.commit(
+        workflow(
+            """
+          fs.writeFileSync('résumé 100%.txt', 'plain')
+          const files = [process.cwd() + '/résumé 100%.txt']
+          const up = await artifact.uploadArtifact('ignored', files, process.cwd(), {skipArchive: true})
+          await artifact.downloadArtifact(up.id, {path: process.cwd() + '/back'})
+          if (fs.readFileSync('back/résumé 100%.txt', 'utf8') !== 'plain') throw new Error('content')
+    """,
+            """
+      - uses: actions/download-artifact@v4
+        with: {name: résumé 100%.txt, path: ours}
+      - run: test "$(cat 'ours/résumé 100%.txt')" = plain
+""",
+        )
+    )
+    house.akashic("run", "push")
+
+
+CACHE = """
+          fs.mkdirSync('deps', {recursive: true})
+          fs.writeFileSync('deps/x', 'kept '.repeat(10000))
+          const missing = await cache.restoreCache(['deps'], 'deps-1', ['deps-'])
+          if (missing) throw new Error('found ' + missing)
+          const id = await cache.saveCache(['deps'], 'deps-1')
+          if (!(id > 0)) throw new Error('saved as ' + id)
+          fs.rmSync('deps', {recursive: true})
+          const hit = await cache.restoreCache(['deps'], 'deps-2', ['deps-'])
+          if (hit !== 'deps-1') throw new Error('hit ' + hit)
+          if (fs.readFileSync('deps/x', 'utf8').length !== 50000) throw new Error('content')
+          const again = await cache.saveCache(['deps'], 'deps-1')
+          if (again !== -1) throw new Error('saved twice: ' + again)
+"""
+
+
+@pytest.mark.parametrize("generation", ["v3", "v4", "v6"])
+def test_caches_are_saved_found_by_prefix_and_never_changed(
+    checkout: Callable[[str], Any], generation: str
+) -> None:
+    house = checkout(generation)
+    house.commit(workflow(CACHE))
+    house.akashic("run", "push")
+    (listed,) = [json.loads(line) for line in house.akashic("--json", "cache", "list").splitlines()]
+    assert (listed["key"], listed["scope"]) == ("deps-1", "refs/heads/main")
+    house.akashic("cache", "rm", "deps-1")
+    assert house.akashic("--json", "cache", "list") == ""
+
+
+@pytest.mark.parametrize("generation", ["v4", "v6"])
+def test_an_id_token_is_signed_with_the_key_that_is_published(
+    checkout: Callable[[str], Any], generation: str
+) -> None:
+    pytest.importorskip("cryptography", reason="ID tokens need the package cryptography")
+    house = checkout(generation)
+    house.commit(
+        workflow(
+            """
+          const token = await core.getIDToken('sts.example.test')
+          const decode = part => JSON.parse(Buffer.from(part, 'base64url'))
+          const [head, claims] = token.split('.').slice(0, 2).map(decode)
+          const issuer = claims.iss
+          const about = await (await fetch(issuer + '/.well-known/openid-configuration')).json()
+          const {keys} = await (await fetch(about.jwks_uri)).json()
+          const crypto = await import('node:crypto')
+          const key = crypto.createPublicKey({key: keys.find(k => k.kid === head.kid), format: 'jwk'})
+          const signed = token.slice(0, token.lastIndexOf('.'))
+          const good = crypto.verify('RSA-SHA256', signed, key, Buffer.from(token.split('.')[2], 'base64url'))
+          if (!good) throw new Error('signature')
+          if (about.issuer !== issuer || head.alg !== 'RS256') throw new Error('documents')
+          fs.writeFileSync('claims.json', JSON.stringify(claims))
+          console.log('shown: ' + token)
+    """,
+            """
+      - run: test -n "$ACTIONS_ID_TOKEN_REQUEST_URL" && test -z "$ACTIONS_RUNTIME_TOKEN"
+      - uses: actions/upload-artifact@v4
+        with: {name: claims, path: claims.json}
+""",
+            permissions="{id-token: write, contents: read}",
+            environment="staging",
+        )
+    )
+    house.akashic("run", "push")
+    house.akashic("artifact", "get", "claims")
+    claims = json.loads((house.root / "claims" / "claims.json").read_text())
+    assert claims["aud"] == "sts.example.test"
+    assert claims["sub"] == "repo:octo/app:environment:staging"
+    assert claims["repository"] == "octo/app" and claims["runner_environment"] == "self-hosted"
+    assert claims["job_workflow_ref"] == "octo/app/.github/workflows/ci.yml@refs/heads/main"
+    key = house.home / ".config" / "akashic" / "oidc-key.pem"
+    assert key.stat().st_mode & 0o777 == 0o600
+    logs = b"".join(path.read_bytes() for path in (house.root / ".akashic").rglob("*") if path.is_file())
+    assert b"eyJhbGciOiJSUzI1NiI" not in logs, "a token stands in what was stored"
+
+
+def test_a_plain_run_step_is_told_of_no_service(checkout: Callable[[str], Any]) -> None:
+    house = checkout("v4")
+    house.commit(
+        """
+on: push
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      - run: "! env | grep '^ACTIONS_'"
+"""
+    )
+    house.akashic("run", "push")
