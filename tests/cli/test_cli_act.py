@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from akashic.cli.act_options import is_refused
-from akashic.cli.actrc import actrc_files, with_actrc
 from cli_process import Cli, steps
 
+from akashic.cli.act_options import is_refused
+from akashic.cli.actrc import actrc_files, with_actrc
 from akashic.cli.dispatch import command_parser
 
 ACT = Path(sys.executable).parent / "act"

@@ -49,6 +49,10 @@ class Request:
     filter: JobFilter = field(default_factory=JobFilter)
     actor: str = ""
     branch: str = ""
+    default_branch: str = ""
+    """Stands in for the one that git knows of."""
+    first_event: bool = False
+    """Whether the event that stands first in the first workflow is meant, when none is named."""
     from_commit: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     jobs_max: int = 0
@@ -88,9 +92,12 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
 
     application.look_at_repository()
     everything = load_workflows(application, request, cwd=cwd, remote=remote)
-    repository = _with_branch(application.repository, request.branch)
+    repository = _with_branches(application.repository, request)
     loaded, without_job = _with_jobs(everything, request.filter.jobs)
-    event_name = request.event_name or only_event(loaded, chosen=bool(request.workflows))
+    _check_matrix(loaded, request.filter.matrix)
+    event_name = request.event_name or (
+        _first_event(loaded) if request.first_event else only_event(loaded, chosen=bool(request.workflows))
+    )
     actor = request.actor or application.user
     made = build_payload(event_name, repository, actor, request.inputs)
     payload = complete_payload(made, request.payload)
@@ -244,10 +251,40 @@ def _by_sequence(application: Application, ids: Sequence[str], wanted: int) -> s
     return ""
 
 
-def _with_branch(repository: Repository, branch: str) -> Repository:
+def _with_branches(repository: Repository, request: Request) -> Repository:
     from dataclasses import replace
 
-    return replace(repository, branch=branch, tag="") if branch else repository
+    if request.branch:
+        repository = replace(repository, branch=request.branch, tag="")
+    if request.default_branch:
+        repository = replace(repository, default_branch=request.default_branch)
+    return repository
+
+
+def _first_event(loaded: Sequence[LoadedWorkflow]) -> str:
+    events = (trigger.event for item in loaded for trigger in item.workflow.triggers)
+    return next((event for event in events if event != "workflow_call"), "push")
+
+
+def _check_matrix(loaded: Sequence[LoadedWorkflow], wanted: Mapping[str, Sequence[str]]) -> None:
+    """A value of `--matrix` that no job has would run nothing and look like success. Raises UsageError."""
+    if not wanted:
+        return
+    from akashic.app.matrix_values import matrix_values  # rare
+
+    known = matrix_values([item.workflow for item in loaded])
+    if known is None:
+        return
+    for name, values in wanted.items():
+        if name not in known:
+            names = ", ".join(known) or "there is no matrix"
+            raise UsageError(f"--matrix {name}: no job has this in its matrix", hint=f"known: {names}")
+        for value in values:
+            if value not in known[name]:
+                raise UsageError(
+                    f"--matrix {name}:{value}: no job has this value in its matrix",
+                    hint=f"values of {name}: {', '.join(known[name])}",
+                )
 
 
 def _count(application: Application, stream: str) -> int:

@@ -1,8 +1,9 @@
 """What every command gets, and what it must have.
 
 A command is a module in `akashic.cli.commands` with `HELP` (one line), `configure(parser)` and
-`run(args, context) -> exit code`. Commands import what they need at the top of their own module; the module
-itself is imported only when its command is called, which keeps start-up short.
+`run(args, context) -> exit code`; it may have `prepare(argv) -> argv`, which rewrites what was typed.
+Commands import what they need at the top of their own module; the module itself is imported only when its
+command is called, which keeps start-up short.
 """
 
 from __future__ import annotations

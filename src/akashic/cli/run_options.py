@@ -44,6 +44,12 @@ def configure_request(parser: argparse.ArgumentParser) -> None:
         "--var", action="append", default=[], metavar="NAME=VALUE", help="a configuration variable"
     )
     what.add_argument("--var-file", metavar="FILE", help="variables, one NAME=VALUE a line")
+    what.add_argument(
+        "--defaultbranch", default="", metavar="NAME", help="the default branch (as git knows it)"
+    )
+    what.add_argument(
+        "--detect-event", action="store_true", help="the event that the first workflow names first"
+    )
     what.add_argument("-a", "--actor", default="", metavar="NAME", help="who triggers the run (you)")
     what.add_argument("--branch", default="", metavar="NAME", help="as if this branch were checked out")
     what.add_argument(
@@ -99,6 +105,7 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--no-keep",
+        "--rm",
         action="store_true",
         help="remove the workspace of a job that fails (resume needs it)",
     )
@@ -121,6 +128,8 @@ def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
         filter=JobFilter(jobs=tuple(args.job), matrix=_matrix(args.matrix)),
         actor=args.actor,
         branch=args.branch,
+        default_branch=args.defaultbranch,
+        first_event=args.detect_event,
         from_commit=args.from_commit,
         executor=getattr(args, "executor", "host"),
     )

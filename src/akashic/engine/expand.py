@@ -95,10 +95,11 @@ def _strategy_context(fail_fast: bool, index: int, total: int, max_parallel: int
 
 
 def _is_wanted(values: dict[str, Any], wanted: dict[str, tuple[str, ...]]) -> bool:
-    return all(name not in values or _shown(values[name]) in texts for name, texts in wanted.items())
+    return all(name not in values or shown_value(values[name]) in texts for name, texts in wanted.items())
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value of a matrix as people name it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

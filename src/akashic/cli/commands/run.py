@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
 from akashic.app.remote import remote_reader
 from akashic.app.runs import Request, Selection, create, load_workflows, select
+from akashic.cli.act_options import configure_act
+from akashic.cli.actrc import with_actrc
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct import Conductor
 from akashic.cli.container_options import configure_executor, container_options_of
@@ -27,13 +33,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run again what a change of a file affects"
     )
+    configure_act(parser)
+    parser.add_argument("--validate", action="store_true", help="only say whether the workflows are valid")
+    parser.add_argument("--bug-report", action="store_true", help="say what this machine and akashic are")
+    parser.add_argument("--list-options", action="store_true", help="list the options as JSON")
+    parser.add_argument(
+        "--artifact-server-path", metavar="DIR", help="unpack the run's artifacts into DIR when it has ended"
+    )
+
+
+def prepare(argv: Sequence[str]) -> list[str]:
+    """What was typed, with the flags of act's files in front."""
+    return with_actrc(argv, Path.cwd(), os.environ, lambda text: print(text, file=sys.stderr))
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
+    if args.bug_report:
+        from akashic.cli.bug_report import bug_report  # rare
+
+        context.stdout.write("".join(f"{line}\n" for line in bug_report(context.environ)))
+        return EXIT_OK
+    if args.list_options:
+        context.stdout.write(_options_json() + "\n")
+        return EXIT_OK
     request = request_of(args, context)
     overrides = overrides_of(args.local_repository, context)
     application = context.application()
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
+    if args.validate:
+        loaded = load_workflows(application, request, cwd=context.cwd, remote=remote)
+        context.stdout.write(f"{len(loaded)} workflow(s) are valid; `akashic lint` looks closer\n")
+        return EXIT_OK
     if args.list:
         from akashic.cli.present.listing import list_jobs  # not on the way of a run
 
@@ -56,7 +86,13 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             _say_nothing_to_run(selection, context)
             return EXIT_OK
         runs = [create(application, request, selection, item) for item in selection.triggered]
-        return Conductor(application, context, show_logs=_show_logs(args, context)).conduct(runs, options)
+        code = Conductor(application, context, show_logs=_show_logs(args, context)).conduct(runs, options)
+        if args.artifact_server_path is not None:
+            from akashic.app.exports import export_artifacts  # who asks for it pays for it
+
+            for line in export_artifacts(application, runs, context.cwd / args.artifact_server_path):
+                context.stderr.write(line + "\n")
+        return code
 
     if args.watch:
         from akashic.app.watching import affected  # only who watches pays for it
@@ -64,6 +100,20 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
 
         return watch(context, one_round)
     return one_round(application, None)
+
+
+def _options_json() -> str:
+    import json
+
+    parser = argparse.ArgumentParser(add_help=False)
+    configure(parser)
+    options = [
+        {"name": name.removeprefix("--"), "takes_value": option.nargs != 0, "description": option.help or ""}
+        for option in parser._actions
+        for name in option.option_strings
+        if name.startswith("--")
+    ]
+    return json.dumps(options, indent=2)
 
 
 def _show_plan(selection: Selection, request: Request, context: CommandContext) -> None:
