@@ -104,6 +104,13 @@ def prepare_isolation(mode: SandboxMode) -> None:
         isolation.probe()
 
 
+def look_ahead() -> None:
+    """Find out what holds for every run of this user on this machine; for a process that runs will be forked
+    from. Who is not root would move into a namespace by it, so only root's can know."""
+    if os.geteuid() == 0:
+        isolation.probe()
+
+
 class _JobPort:
     """The runner, with the local environments' supervisor awake before a job that may deploy to them: what a
     job starts dies with the job, so the supervisor must not be started inside."""

@@ -77,8 +77,11 @@ def prepare(module_names: "list[str]") -> None:
         # What cannot be imported here is imported, or complained of, where it is needed.
         with suppress(Exception):
             importlib.import_module(name)
-    from akashic.cli import dispatch  # at the door: the server needs it, the client must not
+    # At the door: the server needs them, the client must not.
+    from akashic.app import driving
+    from akashic.cli import dispatch
 
+    driving.look_ahead()
     for command in ("run", "plan", "lint"):
         dispatch.command_parser(command)
     gc.collect()
