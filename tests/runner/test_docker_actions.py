@@ -64,6 +64,7 @@ def test_an_image_is_pulled_before_the_first_step_and_runs_with_args_and_entrypo
     assert outcome.result.conclusion == "success", outcome.log
     assert outcome.names[:3] == ["Set up job", "Pull alpine:3.20", "Run echo first"]
     assert engine.obtained == ["alpine:3.20"]
+    assert engine.images[0][3]["GITHUB_ACTION"] == "__alpine_3_20"
     image, entrypoint, args, env = engine.images[0]
     assert (image, entrypoint, args) == ("alpine:3.20", "/bin/echo", ("one", "two words", "$HOME"))
     assert env["INPUT_ENTRYPOINT"] == "/bin/echo" and env["INPUT_ARGS"] == 'one "two words" $HOME'

@@ -1,7 +1,8 @@
 """A Node.js inside of a container: the image's own, or a copy of the one that was installed with us.
 
-GitHub's runner mounts its own Node.js into job containers. Ours comes along when the image has none that is
-new enough; it needs the C library of common Linux images, which Alpine's do not have.
+GitHub's runner mounts its own Node.js into job containers. Where the image has none that is new enough, we
+take the one that the executor has mounted, else a copy of ours; both need the C library of common images,
+which Alpine's do not have.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.util import find_spec
+from typing import Protocol, runtime_checkable
 
 from akashic.cancellation import Cancellation
 from akashic.errors import AkashicError
@@ -20,12 +22,23 @@ _PROBE = 'node=$(command -v node) && "$node" --version && printf "%s\\n" "$node"
 _ANSWER_BYTES_MAX = 4096
 
 
+@runtime_checkable
+class NodeSandbox(Protocol):
+    """A sandbox whose executor brings a Node.js along."""
+
+    node_folder: str
+    """Where the job finds `node`; "" when there is none."""
+
+
 def node_in_container(sandbox: Sandbox, folder: str, major_min: int, cancellation: Cancellation) -> str:
     """The path, in the container, of a Node.js of `major_min` or newer; an older one when there is no other.
     Ours is copied into `folder`. Raises AkashicError when none runs there."""
     own = _ask(sandbox, ("sh", "-c", _PROBE), cancellation)
     if len(own) == 2 and _major(own[0]) >= major_min:
         return own[1]
+    mounted = sandbox.node_folder if isinstance(sandbox, NodeSandbox) else ""
+    if mounted and _ask(sandbox, (f"{mounted}/node", "--version"), cancellation):
+        return f"{mounted}/node"
     ours = installed_with_us()
     if ours is not None:
         place = f"{folder}/node/bin/node"

@@ -20,8 +20,9 @@ def run_image_steps(state: JobState, runner: StepRunner) -> None:
     # Imported here: most jobs run no container of their own.
     from akashic.runner.actions.docker import image_steps
 
-    for later in image_steps(state):
-        _run(state, runner, later, later.name)
+    for step, body in image_steps(state):
+        ended = runner.run(step, number=state.next_number(), body=body)
+        runner.take_over(ended, state.frame)
 
 
 def run_pres(state: JobState, runner: StepRunner, first_step: int = 0) -> None:

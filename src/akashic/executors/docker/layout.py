@@ -49,7 +49,7 @@ class Layout:
         safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
         safe = safe if safe.strip(".") and not safe.startswith("_") else f"w{safe}"
         layout = cls(folder=folder, tools=tools, workspace=f"{WORK}/{safe}/{safe}")
-        for path in (layout.workspace, TEMP, ACTIONS, HOME):
+        for path in (layout.workspace, TEMP, _EVENT, ACTIONS, HOME):
             os.makedirs(layout.host(path))
         os.makedirs(tools, exist_ok=True)
         return layout
@@ -86,7 +86,13 @@ class Layout:
         ]
 
     def places(self) -> tuple[tuple[str, str], ...]:
-        return ((WORK, f"{self.folder}/w"), (TOOLS, self.tools), (HOME, f"{self.folder}/home"))
+        work = f"{self.folder}/w"
+        return (
+            (WORK, work),
+            (TOOLS, self.tools),
+            (HOME, f"{self.folder}/home"),
+            (WORKFLOW, work + _EVENT.removeprefix(WORK)),
+        )
 
     def hand_over(self, uid: int, gid: int) -> None:
         """Make the folders writable for the container's user when it is not ours, whatever is made in them

@@ -48,7 +48,7 @@ def _no_docker(uses: str, executor: str) -> Unsupported:
     )
 
 
-def image_steps(state: JobState) -> Iterator[LaterStep]:
+def image_steps(state: JobState) -> Iterator[tuple[Step, Body]]:
     """The steps that pull and build what the job's actions need, each image once, in the order of use."""
     done: set[str] = set()
     for action in list(state.actions.values()):
@@ -61,9 +61,10 @@ def image_steps(state: JobState) -> Iterator[LaterStep]:
             continue
         done.add(key)
         name = f"Pull {image.removeprefix(DOCKER)}" if pulled else f"Build {action.uses}"
+        here = Position(state.request.workflow_path)
         # With an id of its own: the names of the user's steps are counted without it.
-        step = Step(index=-1, position=Position(state.request.workflow_path), id="__image")
-        yield LaterStep(step, name, "success()", state.frame, _obtaining(action))
+        step = Step(index=-1, position=here, id="__image", name=Template(name, here))
+        yield step, _obtaining(action)
 
 
 def _obtaining(action: ResolvedAction) -> Body:
