@@ -42,6 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         status, body = 200, ways["version"]
         if self.path == "/api/health":
+            if ways.get("only_first") and os.environ["AKASHIC_INSTANCE"] != "0": status = 500
             if ways.get("start") == "500" or (ways.get("sick_after") and time.time() - born >
             ways["sick_after"]): status = 500
             time.sleep(ways.get("delay", 0))
@@ -69,6 +70,7 @@ born = time.time()
 server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print("listening", flush=True)
+print(ways.get("says", "").replace("$KEY", os.environ.get("KEY", "")), flush=True)
 server.serve_forever()
 os._exit(0)
 """

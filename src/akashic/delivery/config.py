@@ -103,10 +103,22 @@ class CheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a new release takes over. `blue-green` starts all new instances beside the old ones and switches at
-    once. After the switch the release must stay healthy for `settle_s`."""
+    once. `rolling` replaces instances a few at a time: at most `max_unavailable_percent` of them (rounded
+    down) lack, at most `max_surge_percent` (rounded up) run besides. After the switch the release must stay
+    healthy for `settle_s`."""
 
-    type: Literal["blue-green"] = "blue-green"
+    type: Literal["blue-green", "rolling"] = "blue-green"
+    max_unavailable_percent: Annotated[int, Meta(ge=0, le=100)] = 25
+    max_surge_percent: Annotated[int, Meta(ge=1, le=100)] = 25
     settle_s: Seconds = SETTLE_DEFAULT_S
+
+    def unavailable_max(self, instances: int) -> int:
+        """How many instances may lack while a release rolls."""
+        return instances * self.max_unavailable_percent // 100 if self.type == "rolling" else 0
+
+    def surge_max(self, instances: int) -> int:
+        """How many instances may run besides while a release rolls; 0: it does not roll."""
+        return -(-instances * self.max_surge_percent // 100) if self.type == "rolling" else 0
 
 
 class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

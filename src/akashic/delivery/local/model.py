@@ -11,12 +11,16 @@ from akashic.driver.deployments import EffectOutcome
 
 
 class Instance(msgspec.Struct, kw_only=True):
-    """One process of a slot. `restarts` counts since the slot was prepared; `next_start` is 0 while it
-    runs."""
+    """One process (or container) of a slot. `restarts` counts since the slot was prepared; `next_start` is 0
+    while it runs. An `idle` one gets no traffic and is not started again when it ends. `log_writer` masks
+    and keeps what it prints."""
 
     index: int
-    port: int
+    port: int = 0
     process: ProcessId | None = None
+    container: str = ""
+    log_writer: ProcessId | None = None
+    idle: bool = False
     restarts: int = 0
     last_exit: str = ""
     started_at: float = 0.0
@@ -25,7 +29,8 @@ class Instance(msgspec.Struct, kw_only=True):
 
 class Slot(msgspec.Struct, kw_only=True):
     """A deployment's processes. A slot that is `kept` is restarted when it dies; while it is prepared a death
-    is its failure. `release` is the digest, `root` the folder that it was unpacked to."""
+    is its failure. `release` is the digest, `root` the folder that it was unpacked to. `secret_env` names the
+    variables that hold secrets."""
 
     deployment: str
     release: str
@@ -36,8 +41,15 @@ class Slot(msgspec.Struct, kw_only=True):
     cwd: str = ""
     user: tuple[int, int] | None = None
     health: HealthConfig = HealthConfig()
+    start_timeout_s: float = 60.0
     drain_timeout_s: float = 30.0
     log_bytes_max: int = 10_000_000
+    secret_env: tuple[str, ...] = ()
+    unavailable_max: int = 0
+    surge_max: int = 0
+    image: str = ""
+    network: str = ""
+    container_port: int = 0
     instances: list[Instance] = []
     kept: bool = False
 
@@ -56,13 +68,20 @@ class Service(msgspec.Struct, kw_only=True):
 class Environment(msgspec.Struct, kw_only=True):
     """One environment. `serving` is the slot with the traffic, `promoted` the one that a deployment was ended
     with, `standby` the one kept for a rollback; `served_by` maps a deployment to the slot that stands for
-    it."""
+    it. While a slot is rolled in place of another, `rolling` is the other one, and both get traffic.
+    `revision` counts changes of the upstreams. With a `host` the environment shares the proxy of `front` with
+    others, at the place of that number."""
 
     name: str
     port: int = 0
     proxy: ProcessId | None = None
     slots: dict[str, Slot] = {}
+    host: str = ""
+    front: str = ""
+    place: int = -1
+    revision: int = 0
     serving: str = ""
+    rolling: str = ""
     promoted: str = ""
     standby: str = ""
     served_by: dict[str, str] = {}
@@ -80,10 +99,19 @@ class Operation(msgspec.Struct, kw_only=True):
     outcome: EffectOutcome | None = None
 
 
-class SupervisorState(msgspec.Struct, kw_only=True):
-    """Everything."""
+class SharedFront(msgspec.Struct, kw_only=True):
+    """A proxy that several environments share, each by its host name."""
 
+    port: int
+    proxy: ProcessId | None = None
+
+
+class SupervisorState(msgspec.Struct, kw_only=True):
+    """Everything. `boot` is the machine's boot that the processes belong to."""
+
+    boot: str = ""
     environments: dict[str, Environment] = {}
+    fronts: dict[str, SharedFront] = {}
     operations: dict[str, Operation] = {}
 
 
@@ -110,5 +138,9 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout_s: float
     log_bytes_max: int
     health: HealthConfig
+    unavailable_max: int = 0
+    surge_max: int = 0
+    host: str = ""
+    front: str = ""
     restores: str = ""
     rollback: bool = False

@@ -38,6 +38,14 @@ class LocalPaths:
         """The environment's own folder: proxy configuration, upstreams, logs."""
         return self.state_dir / "environments" / folder_name(name)
 
+    def logs(self, name: str) -> Path:
+        """What an environment's releases, services and proxy print."""
+        return self.environment(name) / "logs"
+
+    def front(self, name: str) -> Path:
+        """The folder of a proxy that several environments share."""
+        return self.state_dir / "environments" / "_fronts" / folder_name(name)
+
     @property
     def reachable(self) -> Path:
         """The base of what an unprivileged user must be able to read. Where there is no such place (inside of

@@ -50,14 +50,14 @@ def spawn(
     *,
     env: Mapping[str, str],
     cwd: str,
-    log: Path,
+    log: Path | int,
     user: tuple[int, int] | None = None,
 ) -> tuple[ProcessId, subprocess.Popen[bytes]]:
-    """Start a process in a session of its own, its output appended to `log`. Raises OSError."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    """Start a process in a session of its own, its output appended to the file `log`, or to a descriptor,
+    which is closed here. Never to a pipe of ours: it must be able to write when we have died. Raises
+    OSError."""
     uid, gid = user or (None, None)
-    # The log is a file, not a pipe: a process must be able to write when its supervisor has died.
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = log if isinstance(log, int) else _open(log)
     try:
         popen = subprocess.Popen(
             argv,
@@ -75,6 +75,11 @@ def spawn(
     finally:
         os.close(descriptor)
     return identify(popen.pid) or ProcessId(popen.pid, 0), popen
+
+
+def _open(log: Path) -> int:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def wait_gone(process: ProcessId, timeout_s: float) -> bool:

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from akashic.delivery.config import INSTANCES_MAX
 from akashic.delivery.local.ports import LOOPBACK
@@ -19,6 +20,10 @@ from akashic.errors import AkashicError
 
 CURRENT = "current"
 """The link to the folder of upstream files that is in force."""
+UPSTREAMS, PLACES, HOST = "upstreams", "places", "host"
+PLACES_MAX = 50
+"""How many environments share a proxy at most: each costs a look at a file for every request."""
+REVISIONS_KEPT = 3
 
 
 def find_caddy() -> str:
@@ -35,8 +40,72 @@ def find_caddy() -> str:
 
 def write_config(folder: Path, port: int, environment: str) -> Path:
     """The proxy's configuration file for one environment, listening on the loopback address only."""
-    upstreams = [{"dial": f"{{file.{folder.resolve()}/{CURRENT}/{n}}}"} for n in range(INSTANCES_MAX)]
-    proxy = {
+    return _write_config(folder, port, [{"handle": [_reverse_proxy(folder.resolve())]}], environment)
+
+
+def write_shared_config(folder: Path, port: int, name: str) -> Path:
+    """The same for a proxy that several environments share, each at a place of its own: the place whose file
+    `host` holds the host name of a request answers it. Who comes and goes changes files, not this one."""
+    places = folder.resolve() / PLACES
+    routes = [
+        {
+            "match": [{"vars": {"{http.request.hostport}": [f"{{file.{places}/{number}/{HOST}}}"]}}],
+            "handle": [_reverse_proxy(places / str(number))],
+            "terminal": True,
+        }
+        for number in range(PLACES_MAX)
+    ]
+    nobody = {
+        "handler": "static_response",
+        "status_code": 404,
+        "headers": {"Content-Type": ["text/plain; charset=utf-8"]},
+        "body": f"{name}: nothing is called like this here\n",
+    }
+    (folder / PLACES).mkdir(parents=True, exist_ok=True)
+    return _write_config(folder, port, [*routes, {"handle": [nobody]}], name)
+
+
+def join(folder: Path, place: int, environment: Path, host: str) -> None:
+    """Give an environment's folder a place at a shared proxy, under a host name with its port."""
+    environment.mkdir(parents=True, exist_ok=True)
+    _write(environment / HOST, host)
+    link = folder / PLACES / str(place)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{place}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(environment.resolve())
+    temporary.rename(link)
+
+
+def leave(folder: Path, place: int) -> None:
+    """Free a place."""
+    (folder / PLACES / str(place)).unlink(missing_ok=True)
+
+
+def switch(folder: Path, revision: int, ports: list[int]) -> None:
+    """Send new requests to `ports` from now on; no ports: to nobody. Every upstream changes in one rename.
+    `revision` is another number each time."""
+    link = folder / CURRENT
+    temporary = folder / f".{CURRENT}.new"
+    temporary.unlink(missing_ok=True)
+    if not ports:
+        link.unlink(missing_ok=True)
+        return
+    upstreams = folder / UPSTREAMS / str(revision)
+    upstreams.mkdir(parents=True, exist_ok=True)
+    for number in range(INSTANCES_MAX):
+        _write(upstreams / str(number), f"{LOOPBACK}:{ports[number % len(ports)]}")
+    temporary.symlink_to(Path(UPSTREAMS) / str(revision))
+    temporary.rename(link)
+    for old in (folder / UPSTREAMS).iterdir():
+        # A request may still be on its way through the link before.
+        if not old.name.isdigit() or int(old.name) < revision - REVISIONS_KEPT:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _reverse_proxy(folder: Path) -> dict[str, Any]:
+    upstreams = [{"dial": f"{{file.{folder}/{CURRENT}/{n}}}"} for n in range(INSTANCES_MAX)]
+    return {
         "handler": "reverse_proxy",
         "upstreams": upstreams,
         "load_balancing": {
@@ -47,11 +116,14 @@ def write_config(folder: Path, port: int, environment: str) -> Path:
         },
         "flush_interval": -1,
     }
+
+
+def _write_config(folder: Path, port: int, routes: list[dict[str, Any]], name: str) -> Path:
     nothing = {
         "handler": "static_response",
         "status_code": 503,
         "headers": {"Retry-After": ["5"], "Content-Type": ["text/plain; charset=utf-8"]},
-        "body": f"{environment}: no release answers here\n",
+        "body": f"{name}: no release answers here\n",
     }
     config = {
         "admin": {"disabled": True, "config": {"persist": False}},
@@ -63,7 +135,7 @@ def write_config(folder: Path, port: int, environment: str) -> Path:
                     "environment": {
                         "listen": [f"{LOOPBACK}:{port}"],
                         "automatic_https": {"disable": True},
-                        "routes": [{"handle": [proxy]}],
+                        "routes": routes,
                         "errors": {"routes": [{"handle": [nothing]}]},
                     }
                 },
@@ -74,27 +146,6 @@ def write_config(folder: Path, port: int, environment: str) -> Path:
     path = folder / "caddy.json"
     path.write_text(json.dumps(config, indent=1))
     return path
-
-
-def switch(folder: Path, slot: str, ports: list[int]) -> None:
-    """Send new requests to `ports` from now on; no ports: to nobody. Every upstream changes in one rename."""
-    link = folder / CURRENT
-    temporary = folder / f".{CURRENT}.new"
-    temporary.unlink(missing_ok=True)
-    if not ports:
-        link.unlink(missing_ok=True)
-        return
-    upstreams = folder / "upstreams" / slot
-    upstreams.mkdir(parents=True, exist_ok=True)
-    for number in range(INSTANCES_MAX):
-        _write(upstreams / str(number), f"{LOOPBACK}:{ports[number % len(ports)]}")
-    temporary.symlink_to(Path("upstreams") / slot)
-    temporary.rename(link)
-
-
-def forget(folder: Path, slot: str) -> None:
-    """Remove a slot's upstream files."""
-    shutil.rmtree(folder / "upstreams" / slot, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,26 +1,17 @@
-"""The processes of one slot: start them, see whether they live, start them again, end them."""
+"""The instances of one slot together: start them, see whether they live, start them again, end them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from akashic.cancellation import Cancellation
 from akashic.delivery.checks import await_healthy
+from akashic.delivery.local.instances import InstanceRunner
 from akashic.delivery.local.model import Instance, Slot
 from akashic.delivery.local.ports import LOOPBACK, free_port
-from akashic.delivery.local.processes import (
-    MARK,
-    alive,
-    environment_of,
-    spawn,
-    stop,
-    tail,
-)
 from akashic.engine.deployment_events import Evidence
 from akashic.errors import AkashicError
 
@@ -31,104 +22,96 @@ STEADY_S = 60.0
 
 
 class SlotRunner:
-    """Starts and ends instances. The environments of slots, with their secrets, live in memory only."""
+    """Starts and ends slots. Their environments, with their secrets, live in memory only."""
 
-    def __init__(self, mark: str) -> None:
-        self.mark = mark
+    def __init__(self, processes: InstanceRunner, containers: InstanceRunner | None = None) -> None:
+        self._processes = processes
+        self._containers = containers
         self._env: dict[str, dict[str, str]] = {}
 
     def remember(self, slot: Slot, env: dict[str, str]) -> None:
         self._env[slot.deployment] = env
 
     def recall(self, slot: Slot) -> bool:
-        """After a supervisor's death: take a slot's environment from one of its living processes. Whether it
-        is
-        known."""
+        """After a supervisor's death: take a slot's environment from one of its living instances. Whether it
+        is known."""
         if slot.deployment in self._env:
             return True
         for instance in slot.instances:
-            if instance.process is not None and alive(instance.process):
-                env = environment_of(instance.process)
-                if env:
-                    self._env[slot.deployment] = env
-                    return True
+            env = self._runner(slot).recall(slot, instance)
+            if env:
+                self._env[slot.deployment] = env
+                return True
         return False
 
-    def forget(self, slot: Slot) -> None:
-        self._env.pop(slot.deployment, None)
+    def alive(self, slot: Slot, instance: Instance) -> bool:
+        return self._runner(slot).alive(instance)
+
+    def in_order(self, slot: Slot) -> bool:
+        """Whether every instance lives and gets traffic when the slot does."""
+        return bool(slot.instances) and all(not i.idle and self.alive(slot, i) for i in slot.instances)
 
     def start(self, environment: str, slot: Slot, instance: Instance, logs: Path) -> None:
-        """Start one instance. Raises AkashicError."""
-        env = {
-            **self._env[slot.deployment],
-            "PORT": str(instance.port),
-            "HOST": LOOPBACK,
-            MARK: f"{self.mark}/{environment}/{slot.deployment}",
-            "AKASHIC_INSTANCE": str(instance.index),
-        }
-        try:
-            instance.process, _ = spawn(
-                slot.argv, env=env, cwd=slot.cwd, log=log_of(logs, slot, instance), user=slot.user
-            )
-        except OSError as error:
-            raise AkashicError(f"the release cannot be started: {slot.argv[0]}: {error.strerror}") from error
+        """Start one instance, at a port of its own. Raises AkashicError."""
+        instance.port = instance.port or free_port()
+        self._runner(slot).start(environment, slot, instance, self._env[slot.deployment], logs)
         instance.started_at = time.time()
         instance.next_start = 0.0
 
-    def start_all(
+    def start_healthy(
         self,
         environment: str,
         slot: Slot,
-        count: int,
+        instances: Iterable[Instance],
         logs: Path,
-        *,
-        timeout_s: float,
         cancellation: Cancellation,
     ) -> tuple[Evidence, ...]:
-        """Start `count` instances and wait until each is healthy; the evidence of each, failed ones last."""
-        for index in range(count):
-            instance = Instance(index=index, port=free_port())
-            slot.instances.append(instance)
+        """Start instances and wait until each is healthy; the evidence of each, a failed one last. Raises
+        AkashicError when one cannot be started."""
+        chosen = list(instances)
+        for instance in chosen:
             self.start(environment, slot, instance, logs)
         evidence: list[Evidence] = []
-        deadline = time.monotonic() + timeout_s
-        for instance in slot.instances:
+        deadline = time.monotonic() + slot.start_timeout_s
+        for instance in chosen:
             found = await_healthy(
                 address(instance),
                 slot.health,
                 timeout_s=max(0.0, deadline - time.monotonic()),
                 cancellation=cancellation,
-                alive=lambda instance=instance: death_of(slot, instance, logs),
+                alive=lambda instance=instance: self._death_of(slot, instance, logs),
             )
             evidence.append(found)
             if not found.passed:
                 break
         return tuple(evidence)
 
-    def end(self, slot: Slot, *, grace_s: float | None = None) -> None:
-        """End all instances, at the same time; they have the slot's drain time to finish what they
-        accepted."""
+    def stop(self, slot: Slot, instances: Iterable[Instance], *, grace_s: float | None = None) -> None:
+        """End instances, at the same time; they have the slot's drain time to finish what they accepted."""
         grace = slot.drain_timeout_s if grace_s is None else grace_s
-        threads = []
-        for instance in slot.instances:
-            if instance.process is not None:
-                thread = threading.Thread(target=stop, args=(instance.process,), kwargs={"grace_s": grace})
-                thread.start()
-                threads.append(thread)
+        runner = self._runner(slot)
+        threads = [
+            threading.Thread(target=runner.stop, args=(instance,), kwargs={"grace_s": grace})
+            for instance in instances
+        ]
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
-        for instance in slot.instances:
-            instance.process = None
-        self.forget(slot)
+
+    def end(self, slot: Slot) -> None:
+        """End all instances and forget the slot's environment."""
+        self.stop(slot, slot.instances)
+        self._env.pop(slot.deployment, None)
 
     def watch(self, environment: str, slot: Slot, logs: Path, now: float) -> bool:
         """Restart what died, with growing pauses. Whether something changed."""
         changed = False
         for instance in slot.instances:
-            if alive(instance.process):
+            if instance.idle or self.alive(slot, instance):
                 continue
             if not instance.next_start:
-                _note_death(instance, now)
+                self._note_death(slot, instance, now)
                 changed = True
             elif now >= instance.next_start and self.recall(slot):
                 instance.restarts += 1
@@ -140,42 +123,31 @@ class SlotRunner:
                 changed = True
         return changed
 
+    def _runner(self, slot: Slot) -> InstanceRunner:
+        if not slot.image:
+            return self._processes
+        assert self._containers is not None, slot.deployment
+        return self._containers
+
+    def _death_of(self, slot: Slot, instance: Instance, logs: Path) -> str:
+        """Why an instance that is being prepared will never be healthy; empty while it lives."""
+        if self.alive(slot, instance):
+            return ""
+        runner = self._runner(slot)
+        how = runner.exit_text(instance)
+        what = "container" if slot.image else "process"
+        return f"the {what} ended{how} before it was healthy; its last lines:\n" + (
+            runner.last_words(slot, instance, logs) or "(it printed nothing)"
+        )
+
+    def _note_death(self, slot: Slot, instance: Instance, now: float) -> None:
+        lived_s = now - instance.started_at
+        if lived_s > STEADY_S:
+            instance.restarts = 0
+        how = self._runner(slot).exit_text(instance)
+        instance.last_exit = f"ended{how} after {lived_s:.0f} s"
+        instance.next_start = now + min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**instance.restarts)
+
 
 def address(instance: Instance) -> str:
     return f"http://{LOOPBACK}:{instance.port}"
-
-
-def log_of(logs: Path, slot: Slot, instance: Instance) -> Path:
-    return logs / f"{slot.deployment}.{instance.index}.log"
-
-
-def death_of(slot: Slot, instance: Instance, logs: Path) -> str:
-    """Why an instance that is being prepared will never be healthy; empty while it lives."""
-    if alive(instance.process):
-        return ""
-    how = _exit_text(instance)
-    return f"the process ended{how} before it was healthy; its last lines:\n" + (
-        tail(log_of(logs, slot, instance)) or "(it printed nothing)"
-    )
-
-
-def _exit_text(instance: Instance) -> str:
-    """How a child of ours ended; empty when it was not ours, or somebody else has asked already."""
-    if instance.process is None:
-        return ""
-    with contextlib.suppress(ChildProcessError):
-        pid, status = os.waitpid(instance.process.pid, os.WNOHANG)
-        if pid:
-            code = os.waitstatus_to_exitcode(status)
-            if code < 0:
-                return f" by {signal.Signals(-code).name}"
-            return f" with exit code {code}"
-    return ""
-
-
-def _note_death(instance: Instance, now: float) -> None:
-    lived_s = now - instance.started_at
-    if lived_s > STEADY_S:
-        instance.restarts = 0
-    instance.last_exit = f"ended{_exit_text(instance)} after {lived_s:.0f} s"
-    instance.next_start = now + min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**instance.restarts)

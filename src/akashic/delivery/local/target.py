@@ -103,6 +103,7 @@ def _about(op: str, plan: Plan, key: str) -> dict[str, Any]:
 def _prepare_request(plan: Plan) -> PrepareRequest:
     config = plan.config.target
     assert isinstance(config, LocalConfig), config
+    strategy = plan.config.strategy
     names = {
         name.removeprefix("secrets.")
         for text in config.env.values()
@@ -130,6 +131,8 @@ def _prepare_request(plan: Plan) -> PrepareRequest:
         drain_timeout_s=config.drain_timeout_s,
         log_bytes_max=config.log_bytes_max,
         health=plan.config.health,
+        unavailable_max=strategy.unavailable_max(config.instances),
+        surge_max=strategy.surge_max(config.instances),
         restores=plan.restores,
         rollback=plan.rollback,
     )

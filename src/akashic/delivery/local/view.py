@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from akashic.delivery.local.model import Environment, Instance
+from akashic.delivery.local.model import Environment, Instance, Slot
 from akashic.delivery.local.processes import alive
 from akashic.delivery.local.supervisor import Supervisor
 from akashic.delivery.targets import InstanceStatus, TargetStatus
@@ -16,23 +16,23 @@ def status_of(supervisor: Supervisor, name: str) -> TargetStatus:
     slot = environment.slots.get(environment.serving)
     return TargetStatus(
         reachable=True,
-        url=f"http://127.0.0.1:{environment.port}" if environment.port else "",
+        url=supervisor.front.url(environment),
         serving=environment.serving,
         standby=environment.standby,
-        instances=tuple(_instance(i) for i in slot.instances) if slot else (),
+        instances=tuple(_instance(supervisor, slot, i) for i in slot.instances) if slot else (),
         services={
             service_name: f"{service.image} on port {service.port}"
             for service_name, service in environment.services.items()
         },
-        problems=tuple(_problems(environment)),
+        problems=tuple(_problems(supervisor, environment)),
     )
 
 
-def _instance(instance: Instance) -> InstanceStatus:
-    running = alive(instance.process)
+def _instance(supervisor: Supervisor, slot: Slot, instance: Instance) -> InstanceStatus:
+    running = supervisor.runner.alive(slot, instance)
     return InstanceStatus(
         name=str(instance.index),
-        state="running" if running else "waiting",
+        state="running" if running else "stopped" if instance.idle else "waiting",
         pid=instance.process.pid if instance.process and running else 0,
         port=instance.port,
         restarts=instance.restarts,
@@ -40,15 +40,19 @@ def _instance(instance: Instance) -> InstanceStatus:
     )
 
 
-def _problems(environment: Environment) -> list[str]:
+def _problems(supervisor: Supervisor, environment: Environment) -> list[str]:
     if environment.stopped:
         return ["stopped"]
-    problems = []
-    if environment.serving and not alive(environment.proxy):
-        problems.append("the proxy is not running")
     slot = environment.slots.get(environment.serving)
-    for instance in slot.instances if slot else ():
-        if not alive(instance.process):
+    busy = [instance for instance in slot.instances if not instance.idle] if slot else []
+    if slot and not supervisor.runner.recall(slot):
+        # Nothing of it lives, so nobody knows any more what it was started with.
+        return [f"down: akashic start {environment.name}"]
+    problems = []
+    if environment.serving and not alive(supervisor.front.process(environment)):
+        problems.append("the proxy is not running")
+    for instance in busy:
+        if slot and not supervisor.runner.alive(slot, instance):
             problems.append(f"instance {instance.index} is not running: {instance.last_exit}")
     for name, service in environment.services.items():
         if not alive(service.process):
