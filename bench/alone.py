@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import process, workloads
 from bench.against_act import environment
 from bench.report import Row
+from bench.services import services
 
 HISTORY_RUNS = 10_000
 HISTORY_RATIO_MAX = 1.1
@@ -132,4 +133,4 @@ def delivery(folder: Path, scripts: Path, *, runs: int, say: Callable[[str], Non
     ]
 
 
-ALL = {"version": version, "history": history, "delivery": delivery}
+ALL = {"version": version, "history": history, "delivery": delivery, "services": services}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure. `measured` is compared with `budget`; both are in `unit` (`×` for a ratio)."""
+    """One figure. `measured` is compared with `budget`; both are in `unit` (`×` for a ratio). The budget is
+    the most that it may be, or with `at_least` the least."""
 
     title: str
     act: str
@@ -16,6 +17,7 @@ class Row:
     measured: float
     budget: float
     unit: str
+    at_least: bool = False
 
     @classmethod
     def ratio_of(cls, title: str, unit: str, medians: Mapping[str, float], budget: float) -> Row:
@@ -29,14 +31,25 @@ class Row:
         )
 
     @classmethod
-    def alone(cls, title: str, unit: str, measured: float, budget: float) -> Row:
+    def alone(cls, title: str, unit: str, measured: float, budget: float, *, at_least: bool = False) -> Row:
         return cls(
-            title=title, act="", akashic=amount(measured, unit), measured=measured, budget=budget, unit=unit
+            title=title,
+            act="",
+            akashic=amount(measured, unit),
+            measured=measured,
+            budget=budget,
+            unit=unit,
+            at_least=at_least,
         )
 
     @property
     def ok(self) -> bool:
-        return self.measured <= self.budget
+        return self.measured >= self.budget if self.at_least else self.measured <= self.budget
+
+    @property
+    def limit(self) -> str:
+        """The budget as people read it."""
+        return ("≥ " if self.at_least else "") + amount(self.budget, self.unit)
 
 
 def amount(value: float, unit: str) -> str:
@@ -53,9 +66,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     cells = [["workload", "act", "akashic", "ratio", "budget", ""]]
     for row in rows:
         ratio = amount(row.measured, row.unit) if row.unit == "×" else ""
-        cells.append(
-            [row.title, row.act, row.akashic, ratio, amount(row.budget, row.unit), "ok" if row.ok else "over"]
-        )
+        cells.append([row.title, row.act, row.akashic, ratio, row.limit, "ok" if row.ok else "over"])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = ["| " + " | ".join(_padded(line, widths)) + " |" for line in cells]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")

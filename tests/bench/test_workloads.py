@@ -68,3 +68,10 @@ def test_the_table_says_what_is_over_its_budget() -> None:
     assert "0.90" in lines[3] and lines[3].endswith("over |")
     assert lines[4].endswith("ok   |")
     assert len({len(line) for line in lines}) == 1
+
+
+def test_a_rate_is_held_to_a_least_budget() -> None:
+    slow = report.Row.alone("up", "MB/s", 399.0, 400, at_least=True)
+    fast = report.Row.alone("up", "MB/s", 401.0, 400, at_least=True)
+    assert (slow.ok, fast.ok) == (False, True)
+    assert "≥ 400 MB/s" in report.table([fast])[-1]

@@ -84,8 +84,8 @@ class Answer:
 class Client:
     """What one job sends: its token is in every request unless another is given."""
 
-    def __init__(self, job: JobServices) -> None:
-        self.variables = job.action_variables()
+    def __init__(self, job: JobServices | Mapping[str, str]) -> None:
+        self.variables = dict(job) if isinstance(job, Mapping) else job.action_variables()
         self.origin = self.variables["ACTIONS_RESULTS_URL"].rstrip("/")
         self.token = self.variables["ACTIONS_RUNTIME_TOKEN"]
 
@@ -184,6 +184,12 @@ class Desk:
         return [
             str(path) for store in ("artifacts", "caches") for path in (self.folder / store / "tmp").glob("*")
         ]
+
+
+@pytest.fixture
+def client_of() -> Callable[[Mapping[str, str]], Client]:
+    """A client of services in another process, from the variables that a step gets."""
+    return Client
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ class Tokens:
             grant = self._grants.get(grant_id)
         # The signature is checked first and in constant time: an address tells nothing before it is.
         good = hmac.compare_digest(signature.encode(), query.get("sig", "").encode())
-        if not good or grant is None or not expires.isdigit() or int(expires) <= self._now():
+        good = good and query.get("sp") == permission
+        if not good or grant is None or int(expires) <= self._now():
             raise HttpError(403, "the address is not signed for this, or has expired", "AuthenticationFailed")
         return grant
 
