@@ -22,8 +22,8 @@ _ALWAYS = (
     "--bind=false",
 )
 _VIEW = (
-    "a job works on a view of the tree and never changes your files: take results out with upload-artifact and "
-    "`akashic artifact get`, or --artifact-server-path"
+    "a job works on a view of the tree and never changes your files: take results out with upload-artifact "
+    "and `akashic artifact get`, or --artifact-server-path"
 )
 _CLEAN = "every job begins in a clean place; `akashic resume` goes on in a failed one's"
 _SWITCHES = {

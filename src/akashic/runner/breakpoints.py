@@ -79,4 +79,5 @@ def _stop(call: Call, moment: str, reason: str) -> Stop:
         sandbox=call.state.sandbox,
         env=env,
         cwd=cwd,
+        cancelled=lambda: call.state.cancelled,
     )

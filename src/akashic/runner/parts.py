@@ -57,6 +57,8 @@ class Stop:
     sandbox: Sandbox
     env: Mapping[str, str]
     cwd: str
+    cancelled: Callable[[], bool] = lambda: False
+    """Whether the job is to end, so that nobody needs to answer any more."""
 
 
 class Breakpoint(Protocol):

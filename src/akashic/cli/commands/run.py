@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TextIO, cast
 
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
@@ -72,6 +74,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     if args.graph or args.dry_run:
         _show_plan(select(application, request, cwd=context.cwd, remote=remote), request, context)
         return EXIT_OK
+    context = with_held_output(args, context)
     options = drive_options(args, context)
 
     def one_round(application: Application, changed: tuple[str, ...] | None) -> int:
@@ -126,6 +129,15 @@ def _show_plan(selection: Selection, request: Request, context: CommandContext) 
         context.stdout.write(f"nothing would run on {selection.event_name}\n")
     for line in plan_lines(selection, request, color=context.color):
         context.stdout.write(line + "\n")
+
+
+def with_held_output(args: argparse.Namespace, context: CommandContext) -> CommandContext:
+    """Where a shell may open, nothing else may write meanwhile, and no live view may move the cursor."""
+    if not (args.break_on_failure or args.break_at):
+        return context
+    from akashic.cli.breakpoints import HeldStream  # shells are rare
+
+    return replace(context, stdout=cast("TextIO", HeldStream(context.stdout)), color=False)
 
 
 def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOptions:

@@ -153,6 +153,15 @@ class HostSandbox(WithoutImages):
             leftovers=self._leftovers,
         )
 
+    def interactive(self, argv: list[str], *, env: dict[str, str], cwd: str) -> int:
+        """Run a command on this process's terminal, inside the job; see `runner.breakpoints`."""
+        from akashic.executors.host.interactive import run_on_terminal  # only who stands at a breakpoint
+
+        try:
+            return run_on_terminal(self._launcher, argv, env=env, cwd=cwd)
+        except OSError as error:
+            raise ExecutorError(f"cannot open a shell in {cwd}: {error.strerror}") from error
+
     def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
         root, relative = self._inside(path)
         try:
