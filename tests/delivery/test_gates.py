@@ -12,9 +12,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from memory_world import MemoryWorld
 
+from akashic.delivery.service import Origin
 from akashic.engine.events import GateOpened, GatePassed, JobFinished, RunFinished
 from akashic.engine.requests import GateBinding, JobRequest, JobResult
-from akashic.errors import AkashicError
+from akashic.errors import AkashicError, UsageError
 from akashic.workflow.parse import parse_workflow
 
 WORKFLOW = b"on: push\njobs:\n  deploy:\n    runs-on: x\n    steps: [{run: echo}]\n"
@@ -272,3 +273,16 @@ def test_a_rollback_to_what_was_promoted_here_asks_no_branch_policy(world: Memor
     assert world.deploy(world.release("3.0"), "production").status == "rejected"
     assert world.rollback("production").status == "promoted"
     assert world.deployments.state("production").serving().request.release.version == "1.0"
+
+
+def test_starting_again_asks_nobody_and_nothing(world: MemoryWorld) -> None:
+    served = world.approve(world.deploy(world.release("1.0"), "production"))
+    production = world.config.environments["production"]
+    world.config.environments["production"] = msgspec.structs.replace(production, branches=("release/*",))
+    id_ = world.deployments.request_start("production", Origin(by="eve"))
+    found = world.follow("production", id_)
+    assert (found.status, found.request.kind) == ("promoted", "start")
+    assert found.request.spec == served.request.spec
+    assert world.deployments.state("production").before_current() is None
+    with pytest.raises(UsageError, match="nothing was deployed to staging yet"):
+        world.deployments.request_start("staging", Origin(by="eve"))

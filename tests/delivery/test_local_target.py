@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from akashic.cancellation import Cancellation
+from akashic.delivery.local.ledger import BOOT_ID
 from akashic.delivery.local.processes import marked
 from akashic.delivery.service import Origin
 
@@ -227,3 +228,40 @@ def test_requests_under_way_are_finished_by_the_release_that_accepted_them(world
 def test_a_release_does_not_run_as_root(world, fetch):
     world.deploy(world.release("1.0"))
     assert fetch(world.url() + "/user") == "1001"
+
+
+def started_again(world):
+    id_ = world.deployments.request_start("staging", Origin(by="eve"))
+    return world.deployments.follow("staging", id_, Cancellation())
+
+
+def test_what_was_stopped_is_started_again_as_it_was_promoted(world, fetch):
+    world.deploy(world.release("1.0"))
+    world.deploy(world.release("2.0"))
+    world.deployments.stop("staging")
+    assert world.deployments.status("staging").problems == ("stopped",)
+    done = started_again(world)
+    assert (done.status, done.approved_by) == ("promoted", ()), done.reason
+    assert fetch(world.url()) == "2.0"
+    # A way back leads to what was before, not to the same release.
+    assert world.rollback().request.release.version == "1.0"
+
+
+def test_after_a_restart_of_the_machine_status_says_what_is_down_and_start_brings_it_back(world, fetch):
+    """The boot is another one, and nothing that ran lives."""
+    world.deploy(world.release("1.0"))
+    supervisor = world.client.ask({"op": "ping"})
+    for pid in [supervisor, *marked(str(world.state_dir.resolve()) + "/")]:
+        os.kill(pid, signal.SIGKILL)
+    state = world.client.paths.state_file
+    text = state.read_text()
+    boot = BOOT_ID.read_text().strip()
+    assert boot in text
+    state.write_text(text.replace(boot, "another-boot"))
+    world.deployments.recover()
+    assert world.deployments.status("staging").problems == ("down: akashic start staging",)
+    assert not world.deployments.runs("staging")
+    done = started_again(world)
+    assert done.status == "promoted", done.reason
+    assert world.deployments.runs("staging")
+    assert fetch(world.url()) == "1.0"

@@ -17,6 +17,7 @@ from akashic.driver.ports import Clock
 from akashic.engine.codec import decode, run_stream
 from akashic.engine.deployment import Deployment
 from akashic.engine.deployment_events import (
+    BACK,
     AnyDeploymentEvent,
     DeploymentGateOpened,
     DeploymentGatePassed,
@@ -83,7 +84,7 @@ class EnvironmentGates:
         """
         request = deployment.request
         environment = self.config.environment(request.environment) or EnvironmentConfig()
-        going_back = request.kind == "rollback"
+        going_back = request.kind in BACK
         policy = msgspec.structs.replace(environment, branches=()) if going_back else environment
         for ref in (request.ref, request.release_ref):
             if ref is None:

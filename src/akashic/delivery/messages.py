@@ -37,6 +37,8 @@ def message_of(event: AnyDeploymentEvent, deployment: Deployment, *, link: str) 
             return message(
                 "rollback", f"{request.environment} went back to {request.release.version}", request.reason
             )
+        case DeploymentPromoted() if request.kind == "start":
+            return message("info", f"{request.environment} was started again with {request.release.version}")
         case DeploymentPromoted():
             return message("success", f"{what} {request.environment} serves")
         case DeploymentRolledBack():

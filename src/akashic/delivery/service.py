@@ -24,6 +24,7 @@ from akashic.driver.ports import Clock
 from akashic.engine.deployment import Deployment, EnvironmentState
 from akashic.engine.deployment_codec import PREFIX
 from akashic.engine.deployment_events import (
+    BACK,
     AnyDeploymentEvent,
     DeploymentRequested,
     DeploymentReviewed,
@@ -102,8 +103,9 @@ class Deployments:
         restores: str = "",
         promoted_from: str = "",
         reason: str = "",
+        spec: dict[str, Any] | None = None,
     ) -> str:
-        """Ask for a deployment; its id. The same job attempt asking again for the same gets the same one.
+        """Ask for a deployment; its id. `spec` is the environment's configuration (none: as it is now). The same job attempt asking again for the same gets the same one.
 
         Raises UsageError for an environment that `akashic.yaml` does not have.
         """
@@ -134,7 +136,7 @@ class Deployments:
                     environment=name,
                     artifact_digest=release.digest,
                 ),
-                spec=msgspec.to_builtins(config),
+                spec=msgspec.to_builtins(config) if spec is None else spec,
                 request_key=key,
                 run_id=origin.run_id,
                 job=origin.job,
@@ -188,6 +190,29 @@ class Deployments:
                 raise UsageError(f"{name} has no release before the current one to go back to")
         release = self._release(back)
         return self.request(name, release, origin, kind="rollback", restores=back.id, reason=reason)
+
+    def request_start(self, environment: str, origin: Origin) -> str:
+        """Ask to start what serves in `environment` again, with the settings that it was promoted with.
+
+        Raises UsageError when nothing was deployed there.
+        """
+        name, _ = self._environment(environment)
+        serving = self.state(name).serving()
+        if serving is None:
+            raise UsageError(f"nothing was deployed to {name} yet", hint=f"akashic deploy {name}")
+        return self.request(
+            name,
+            self._release(serving),
+            origin,
+            kind="start",
+            restores=serving.id,
+            spec=serving.request.spec,
+        )
+
+    def runs(self, environment: str) -> bool:
+        """Whether the release that was promoted last is running in order."""
+        status = self.status(environment)
+        return status.reachable and bool(status.serving) and not status.problems
 
     def review(
         self,
@@ -463,7 +488,7 @@ class _Port:
             layout=str(self.service.releases.layout.resolve()),
             previous=deployment.previous,
             restores=request.restores,
-            rollback=request.kind == "rollback",
+            rollback=request.kind in BACK,
             secrets=secret,
         )
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from akashic.engine.deployment_events import (
+    BACK,
     AnyDeploymentEvent,
     DeploymentApplied,
     DeploymentCancelled,
@@ -227,7 +228,7 @@ def _stack_after(state: EnvironmentState, promoted: Deployment) -> tuple[str, ..
     back; anything else is put on top."""
     stack = state.stack
     restored = promoted.request.restores
-    if promoted.request.kind == "rollback" and restored in stack:
+    if promoted.request.kind in BACK and restored in stack:
         return (*stack[: stack.index(restored)], promoted.id)
     return (*stack, promoted.id)[-STACK_MAX:]
 

@@ -12,7 +12,11 @@ import msgspec
 
 from akashic.engine.requests import GateBinding, Trust
 
-Kind = Literal["deploy", "promote", "rollback"]
+Kind = Literal["deploy", "promote", "rollback", "start"]
+"""`rollback` goes back to a release that served before; `start` starts the one that serves again, after it
+was stopped or the machine was."""
+BACK: tuple[Kind, ...] = ("rollback", "start")
+"""The kinds that bring back what was promoted here before: no rule is asked again."""
 Effect = Literal["prepare", "apply", "verify", "settle", "promote", "rollback"]
 
 

@@ -17,6 +17,7 @@ from akashic.cli.present.texts import label, log_text
 from akashic.engine.runstate import InstanceState, RunState
 from akashic.errors import EXIT_OK, UsageError
 from akashic.journal.logs import LogLine
+from akashic.runner.terminal import safe_for_terminal
 
 HELP = "print a run's logs"
 LOOK_INTERVAL_S = 0.2
@@ -28,10 +29,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on while the run does")
     parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line came")
     parser.add_argument("--attempt", type=int, default=0, metavar="N", help="an earlier attempt of the job")
+    parser.add_argument(
+        "--environment", default="", metavar="ENV", help="what the release that ENV serves printed instead"
+    )
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     application = context.application()
+    if args.environment:
+        return _environment(args, application, context)
     run_id = find_run(application, args.run)
     state = load_state(application, run_id)
     if args.job and not _matching(state, args.job):
@@ -55,6 +61,36 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             attempts = f" in attempt {attempt}" if args.attempt else ""
             context.stderr.write(f"{instance.key} has printed nothing{attempts}: it is {instance.status}\n")
     return EXIT_OK
+
+
+def _environment(args: argparse.Namespace, application: Application, context: CommandContext) -> int:
+    """The logs of a local environment's current deployment, each line with its instance."""
+    from akashic.delivery.local.logs import logs_of
+    from akashic.delivery.local.paths import LocalPaths
+
+    if args.run or args.follow or args.timestamps or args.attempt:
+        raise UsageError("--environment goes with no run and no other option")
+    state = application.deployments.state(args.environment)
+    newest = state.serving() or next(reversed(state.deployments.values()), None)
+    if newest is None:
+        known = ", ".join(application.deployments.known())
+        raise UsageError(f"nothing was deployed to {args.environment}", hint=f"environments: {known}")
+    folder = LocalPaths(application.state_dir).logs(newest.request.environment)
+    # What was started again, or gone back to, prints under the deployment that its processes are of.
+    serving = application.deployments.status(newest.request.environment).serving
+    for part, files in logs_of(folder, serving or newest.id):
+        for path in files:
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    _write_part(context, part, line.rstrip("\n"))
+    return EXIT_OK
+
+
+def _write_part(context: CommandContext, part: str, line: str) -> None:
+    if context.json:
+        context.stdout.write(json.dumps({"part": part, "text": line}, ensure_ascii=False) + "\n")
+    else:
+        context.stdout.write(f"{label(f'[{part}]')} {safe_for_terminal(line)}\n")
 
 
 def _matching(state: RunState, job: str) -> list[InstanceState]:
