@@ -287,8 +287,14 @@ class _Drive:
             timeout_s = LOOK_INTERVAL_S
             if self._wake_at:
                 timeout_s = min(timeout_s, self._wake_at - self._clock.now())
-            if timeout_s <= 0 or self._journal.wait(after_position=seen, timeout_s=timeout_s):
+            if timeout_s <= 0:
                 return
+            if self._journal.wait(after_position=seen, timeout_s=timeout_s):
+                # A step's end changes nothing that is decided, and a job may have thousands of them.
+                steps_to = self._stream.past_steps(seen)
+                if steps_to == seen:
+                    return
+                seen = steps_to
             if self._cancellation.is_set() and not self._asked_to_cancel:
                 return
             if self._cancellation.force and not self._asked_with_force:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from akashic.driver.ports import Clock
 from akashic.engine.codec import decode, encode, run_stream
-from akashic.engine.events import RunEvent
+from akashic.engine.events import RunEvent, StepFinished
 from akashic.engine.runstate import RunState
 from akashic.engine.state import NoRun, apply
 from akashic.journal.protocol import Conflict, Journal, Record
@@ -26,6 +26,7 @@ class RunStream:
         self._clock = clock
         self._on_event = on_event
         self._version = 0
+        self._steps_from = self._steps_to = 0
         state: RunState | None = None
         for record in journal.read(self._stream):
             state = apply(state, decode(record), record.at)
@@ -33,6 +34,12 @@ class RunStream:
         if state is None:
             raise NoRun(f"there is no run {run_id}", hint="akashic runs shows those that there are")
         self.state = state
+
+    def past_steps(self, position: int) -> int:
+        """The last position of the journal that holds nothing to decide about: `position`, or later when only
+        steps of this run have ended since, by our own report."""
+        with self.lock:
+            return self._steps_to if self._steps_from <= position < self._steps_to else position
 
     def absorb(self) -> bool:
         """Take in what other processes have appended; whether there was anything."""
@@ -72,6 +79,10 @@ class RunStream:
             durable=durable,
         )
         for record, event in zip(records, events, strict=True):
+            if isinstance(event, StepFinished):
+                if self._steps_to != record.position - 1:
+                    self._steps_from = record.position - 1
+                self._steps_to = record.position
             self._take(record, event)
 
     def _take(self, record: Record, event: RunEvent) -> None:

@@ -58,6 +58,7 @@ class SqliteJournal:
         self._appended = threading.Condition()
         self._anchor = EMPTY
         self._unsynced: Head | None = None
+        self._own_head = 0
         self._synchronous_full = False
         self._closed = False
         with _translated(self.path):
@@ -110,6 +111,7 @@ class SqliteJournal:
             else:
                 self._unsynced = head
         with self._appended:
+            self._own_head = max(self._own_head, head.position)
             self._appended.notify_all()
         return appended
 
@@ -177,7 +179,7 @@ class SqliteJournal:
         deadline = time.monotonic() + timeout_s
         while not self._closed:
             with self._appended:
-                if self.head() > after_position:
+                if self._own_head > after_position or self.head() > after_position:
                     return True
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:

@@ -74,9 +74,13 @@ def make_folders(folder: int, path: str) -> None:
 
 def write_beneath(folder: int, path: str, content: bytes, *, executable: bool) -> None:
     """Write a file below `folder`, with the folders above it."""
-    make_folders(folder, path.rpartition("/")[0])
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
-    fd = open_beneath(folder, path, flags, 0o755 if executable else 0o644)
+    mode = 0o755 if executable else 0o644
+    try:
+        fd = open_beneath(folder, path, flags, mode)
+    except FileNotFoundError:
+        make_folders(folder, path.rpartition("/")[0])
+        fd = open_beneath(folder, path, flags, mode)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
