@@ -6,9 +6,22 @@ root has one user id and no /proc of its own to give.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from akashic.containers.engine import Engine
+from akashic.errors import AkashicError
+
+_spec = importlib.util.spec_from_file_location(
+    "base_image", Path(__file__).parents[1] / "scripts" / "base_image.py"
+)
+assert _spec is not None and _spec.loader is not None
+images = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(images)
 
 _OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
 _INSIDE = os.environ.get("AKASHIC") == "true"
@@ -37,3 +50,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=_PROC_INSIDE))
         elif os.geteuid() == 0 and (item.path.name in _NEEDS_USERS or item.name in _NEEDS_USERS):
             item.add_marker(pytest.mark.skip(reason=_ROOT_INSIDE))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The container engine of this machine; the test is skipped where there is none."""
+    try:
+        found = Engine.connect(os.environ)
+        found.ping()
+    except AkashicError as error:
+        pytest.skip(f"no container engine: {error.message}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def test_image(engine: Engine) -> Callable[[str], str]:
+    """Makes sure of an image of `scripts/base_image.py`; the test is skipped where it cannot be made."""
+    reasons: dict[str, str] = {}
+
+    def ensure(name: str) -> str:
+        if name not in reasons:
+            try:
+                images.ensure(engine, name)
+                reasons[name] = ""
+            except AkashicError as error:
+                reasons[name] = error.message
+        if reasons[name]:
+            pytest.skip(f"the image {name} cannot be made here: {reasons[name]}")
+        return name
+
+    return ensure
+
+
+@pytest.fixture(scope="session")
+def base_image(test_image: Callable[[str], str]) -> str:
+    return test_image(images.BASE)
+
+
+@pytest.fixture(scope="session")
+def redis_image(test_image: Callable[[str], str]) -> str:
+    return test_image(images.REDIS)
+
+
+@pytest.fixture(scope="session")
+def postgres_image(test_image: Callable[[str], str]) -> str:
+    return test_image(images.POSTGRES)

@@ -89,6 +89,7 @@ class ExecutorContract:
     """Tests of `akashic.executors.protocol`; they need bash and coreutils in the sandbox."""
 
     mode = "auto"
+    labels: tuple[str, ...] = ()
 
     @pytest.fixture
     def tree(self, tmp_path: Path) -> Tree:
@@ -105,6 +106,7 @@ class ExecutorContract:
             "attempt": 1,
             "repository": "ada/demo",
             "mode": self.mode,
+            "labels": self.labels,
         }
         return SandboxSpec(tree=tree, **{**facts, **changes})  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from akashic.containers.transport import Hijacked, Transport
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A container as the engine sees it. `health` is empty without a check, else starting, healthy,
     unhealthy; `ports` maps `5432/tcp` to ports of this machine; `addresses` a network's name to the address
-    in it."""
+    in it, `gateways` to the address of the engine's machine there."""
 
     id: str
     name: str
@@ -33,6 +33,7 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     ports: dict[str, tuple[int, ...]]
     addresses: dict[str, str]
+    gateways: dict[str, str] = {}
     health_test: tuple[str, ...]
 
 
@@ -80,6 +81,7 @@ class Containers:
             labels=dict(config.get("Labels") or {}),
             ports=_ports((found.get("NetworkSettings") or {}).get("Ports") or {}),
             addresses={name: str(net.get("IPAddress") or "") for name, net in networks.items()},
+            gateways={name: str(net.get("Gateway") or "") for name, net in networks.items()},
             health_test=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         )
 

@@ -140,7 +140,7 @@ class Images:
         if policy == "never" or is_image_id(image):
             raise PullFailed(
                 f"the engine has no image {image}, and it must not be pulled",
-                hint=f"pull it yourself (`docker pull {image}`), or allow it: --pull missing",
+                hint=f"pull it yourself (`docker pull {image}`), or allow it: --pull-policy missing",
             )
         self.pull(image, say=say, cancellation=cancellation, credentials=credentials, platform=platform)
         return self.inspect(image)
@@ -338,7 +338,7 @@ def _pull_failed(image: str, error: EngineError, *, with_credentials: bool) -> P
     if _NETWORK.search(reason):
         hint = (
             "the registry cannot be reached from the engine; "
-            "an image that is there is used with --pull missing"
+            "an image that is there is used with --pull-policy missing"
         )
     elif _DENIED.search(reason):
         hint = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from akashic.errors import UsageError
-from akashic.executors.container_options import ContainerOptions
+from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, ContainerOptions, MixedExecutor
 from akashic.executors.protocol import Executor
 
 EXECUTORS = ("host", "docker")
@@ -23,37 +23,27 @@ def executor(
 ) -> Executor:
     """The executor called `name`; see `HostExecutor` for the folders. `containers` is for those that run
     some. Raises UsageError for another name."""
-    if name == "docker":
-        from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, MixedExecutor
-        from akashic.executors.docker.executor import DockerExecutor
-
-        options = containers or NO_OPTIONS
-        docker = DockerExecutor(
-            state_dir=state_dir,
-            cache_dir=cache_dir,
-            tool_cache=f"{tool_cache}-in-containers",
-            environ=environ,
-            options=options,
-        )
-        if HOST_IMAGE not in options.images.values():
-            return docker
-        host = executor(
-            "host", state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ
-        )
-        return MixedExecutor(docker, host, options)
+    options = containers or NO_OPTIONS
     if name == "host":
-        from akashic.executors.host.executor import HostExecutor
-
-        return HostExecutor(state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ)
+        return _host(state_dir, cache_dir, tool_cache, environ)
     if name == "docker":
         from akashic.executors.docker.executor import DockerExecutor
 
-        return DockerExecutor(
+        docker = DockerExecutor(
             state_dir=state_dir,
             cache_dir=cache_dir,
             # What a container's root writes there is not for this machine's own jobs.
             tool_cache=f"{tool_cache}-in-containers",
             environ=environ,
-            options=containers or ContainerOptions(),
+            options=options,
         )
+        if HOST_IMAGE in options.images.values():
+            return MixedExecutor(docker, _host(state_dir, cache_dir, tool_cache, environ), options)
+        return docker
     raise UsageError(f"there is no executor {name!r}", hint=f"expected one of: {', '.join(EXECUTORS)}")
+
+
+def _host(state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]) -> Executor:
+    from akashic.executors.host.executor import HostExecutor
+
+    return HostExecutor(state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ)

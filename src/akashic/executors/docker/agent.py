@@ -47,7 +47,8 @@ def reap(statuses: dict[int, int]) -> None:
 
 
 def execute(argv: list, env: dict) -> None:  # type: ignore[type-arg]
-    """Become the program, found on the PATH that it is given. (`os.execvpe` imports more than the runtime has.)"""
+    """Become the program, found on the PATH that it is given. (`os.execvpe` imports more than the runtime
+    has.)"""
     if "/" in argv[0]:
         os.execve(argv[0], argv, env)
     failure = FileNotFoundError(2, "not found")

@@ -21,7 +21,7 @@ from akashic.containers.errors import EngineError
 from akashic.containers.images import ImageInfo
 from akashic.containers.references import is_image_id, parse_image_name
 from akashic.errors import AkashicError, Interrupted
-from akashic.executors.container_options import ContainerOptions
+from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
 from akashic.executors.docker import services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
 from akashic.executors.docker.labels import labels_of
@@ -161,18 +161,10 @@ class DockerExecutor:
         if spec.container is not None:
             text = spec.container.options or self._options.options
             return spec.container, parse_create_options("container.options", text)
-        for label in spec.labels:
-            image = self._options.images.get(label.lower(), "")
-            if image:
-                return ContainerSpec(image=image), parse_create_options(
-                    "container options", self._options.options
-                )
-        shown = ", ".join(spec.labels) or "none"
-        raise ExecutorError(
-            f"job {spec.job_key} has no image to run in: runs-on is {shown}, and no image stands for that",
-            hint=f"name one: -P {spec.labels[0] if spec.labels else 'LABEL'}=IMAGE, such as "
-            "-P ubuntu-latest=debian:bookworm, or `container:` in the job",
-        )
+        image = image_for(spec.labels, self._options)
+        if image == HOST_IMAGE:
+            raise Unsupported(f"job {spec.job_key} is to run on this machine, not in a container")
+        return ContainerSpec(image=image), parse_create_options("container options", self._options.options)
 
     @property
     def options(self) -> ContainerOptions:

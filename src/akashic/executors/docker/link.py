@@ -38,7 +38,7 @@ class RemoteChild:
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ExecutorError):
-            self._link.send(("signal", self.pid, number))
+            self._link.send(("signal", self.pid, int(number)))
 
     def reap(self) -> int:
         content = os.read(self._status, 4) if self._status >= 0 else b""

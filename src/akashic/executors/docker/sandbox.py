@@ -305,6 +305,14 @@ class DockerSandbox:
     def _action_mounts(self) -> list[dict[str, Any]]:
         return [*self._layout.action_mounts(), *self._action_host.get("Mounts", ())]
 
+    def host_address(self) -> str:
+        try:
+            return self._engine.containers.inspect(self._belongings.container).gateways.get(
+                self._belongings.network, ""
+            )
+        except EngineError as error:
+            raise ExecutorError(error.message, hint=error.hint) from error
+
     def service_logs(self, name: str) -> bytes:
         for service in self._belongings.services:
             if service.spec.name == name and service.container:
