@@ -368,14 +368,15 @@ def test_attack_41_a_job_cannot_choose_its_claims(desk: Any) -> None:
     assert client.send("GET", theirs, token=token).status == 403
 
 
-def test_attack_41_a_key_that_others_can_read_is_not_used(desk: Any) -> None:
+def test_attack_41_a_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     pytest.importorskip("cryptography", reason="ID tokens need the package cryptography")
-    desk.job(permissions={"id-token": "write"})
-    key = desk.folder / "config" / "key.pem"
-    assert key.stat().st_mode & 0o777 == 0o600
-    key.chmod(0o644)
     from akashic.toolkit.keys import load_or_make
 
+    key = tmp_path / "config" / "key.pem"
+    made = load_or_make(key)
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert load_or_make(key).id == made.id
+    key.chmod(0o644)
     with pytest.raises(AkashicError, match="others can read"):
         load_or_make(key)
 

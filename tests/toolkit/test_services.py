@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,29 @@ def test_discovery_and_key(desk: Any) -> None:
     keys = client.send("GET", about["jwks_uri"], token="").json()["keys"]
     assert [(key["kty"], key["alg"], key["use"]) for key in keys] == [("RSA", "RS256", "sig")]
     assert set(keys[0]) == {"kty", "alg", "use", "kid", "n", "e"}, "nothing private"
+
+
+def test_without_the_library_only_who_asks_for_a_token_is_told(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    job = desk.job(permissions={"id-token": "write"})
+    variables = job.script_variables()
+    client = type(desk.client(key="z"))(job)
+    answer = client.send(
+        "GET", variables["ACTIONS_ID_TOKEN_REQUEST_URL"], token=variables["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+    )
+    assert answer.status == 400
+    assert "akashic[oidc]" in answer.json()["message"]
+    assert client.send("GET", "/.well-known/jwks").status == 404
+    client.upload_artifact("a", b"the rest works")
+
+
+def test_a_repository_that_has_no_clear_name_gets_no_token(desk: Any) -> None:
+    job = desk.job(permissions="write-all", github_repository="a/b:environment:x")
+    variables = job.script_variables()
+    answer = type(desk.client(key="z"))(job).send(
+        "GET", variables["ACTIONS_ID_TOKEN_REQUEST_URL"], token=variables["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+    )
+    assert (answer.status, answer.json()["code"]) == (403, "permission_denied")
+    assert "owner/name" in answer.json()["message"]

@@ -255,9 +255,10 @@ class KeepingExecutor(Protocol):
 class NetworkedSandbox(Protocol):
     """A sandbox whose processes have a network of their own, so that this machine's loopback is not theirs."""
 
-    host_address: str
-    """The address of this machine that they reach it by: the gateway of the job's network. It is also one
-    that this machine can listen on, and never a wildcard."""
+    def host_address(self) -> str:
+        """The address of this machine that they reach it by: the gateway of the job's network, which this
+        machine can listen on where the engine is its own. Empty when there is none. Raises ExecutorError."""
+        ...
 
 
 class Executor(Protocol):

@@ -35,7 +35,7 @@ class ScriptCommand:
         path = f"{call.state.slots.folder}/{os.urandom(8).hex()}{self.shell.suffix}"
         call.state.sandbox.write(path, self.shell.script(self.text), executable=True)
         self.argv = self.shell.command(path)
-        self.env = call.process_env(script_variables(call.state))
+        self.env = call.process_env(script_variables(call))
 
 
 def run_script(call: Call) -> Conclusion:

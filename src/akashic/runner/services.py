@@ -9,27 +9,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from akashic.errors import AkashicError
 from akashic.executors.protocol import NetworkedSandbox
 
 if TYPE_CHECKING:
-    from akashic.runner.parts import JobServices
+    from akashic.runner.calls import Call
+    from akashic.runner.parts import JobServices, OpenServices
     from akashic.runner.state import JobState
 
 LOOPBACK = "127.0.0.1"
 
 
-def action_variables(state: JobState) -> dict[str, str]:
-    """Variables for the process of a JavaScript or Docker action; none where there are no services. Raises
-    AkashicError when the services cannot start."""
-    services = _services(state)
+def action_variables(call: Call) -> dict[str, str]:
+    """Variables for the process of a JavaScript or Docker action; none where there are no services."""
+    services = _services(call)
     return services.action_variables() if services is not None else {}
 
 
-def script_variables(state: JobState) -> dict[str, str]:
-    """Variables for the process of a `run:` step. Raises AkashicError."""
-    if not _asks_for_tokens(state):
+def script_variables(call: Call) -> dict[str, str]:
+    """Variables for the process of a `run:` step."""
+    if not _asks_for_tokens(call.state):
         return {}
-    services = _services(state)
+    services = _services(call)
     return services.script_variables() if services is not None else {}
 
 
@@ -48,18 +49,24 @@ def _asks_for_tokens(state: JobState) -> bool:
     return permissions is not None and permissions.get("id-token") == "write"
 
 
-def _address(state: JobState) -> str:
-    """The address of this machine that the job's processes reach it by."""
-    sandbox = state.sandbox
-    return sandbox.host_address if isinstance(sandbox, NetworkedSandbox) else LOOPBACK
-
-
-def _services(state: JobState) -> JobServices | None:
-    open_services = state.parts.open_services
-    if open_services is None:
-        return None
+def _services(call: Call) -> JobServices | None:
+    state = call.state
     with state.lock:
-        if state.services is None:
-            state.services = open_services(state.request, _address(state))
-            state.masker.add(*state.services.secrets)
+        if state.services is None and not state.services_missing and state.parts.open_services is not None:
+            state.services = _open(call, state.parts.open_services)
         return state.services
+
+
+def _open(call: Call, open_services: OpenServices) -> JobServices | None:
+    state, sandbox = call.state, call.state.sandbox
+    try:
+        # A container never reaches this machine's loopback; an engine elsewhere has another gateway.
+        address = sandbox.host_address() if isinstance(sandbox, NetworkedSandbox) else LOOPBACK
+        services = open_services(state.request, address)
+    except AkashicError as error:
+        # Most actions never call a service: one that does says itself what it misses.
+        state.services_missing = True
+        call.say(f"Actions have no artifacts, caches and ID tokens of this job: {error.message}")
+        return None
+    state.masker.add(*services.secrets)
+    return services

@@ -121,6 +121,8 @@ class JobState:
     placed: set[str] = field(default_factory=set)
     services: JobServices | None = None
     """Opened for the first step that may call them."""
+    services_missing: bool = False
+    """Whether they could not be opened; said once."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     hash_files: Callable[[Sequence[str]], str] = field(default=lambda patterns: "")
     started_at: float = 0.0

@@ -98,10 +98,12 @@ class Services:
     def open_job(self, request: JobRequest, address: str = LOOPBACK) -> JobServices:
         """Let a job in. `address` is the address of this machine that its processes reach it by: a container
         reaches the gateway of its network, never loopback. Raises AkashicError."""
-        claims = None
+        claims, refusal = None, ""
         if wants_tokens(request):
-            claims = job_claims(request)
-            self._signing_key()
+            try:
+                claims = job_claims(request)
+            except AkashicError as error:
+                claims, refusal = {}, error.message
         origin = self._server.listen(address)
         grant = JobGrant(
             id=_backend_id(f"{request.run_id}\n{request.attempt}\n{request.key}"),
@@ -113,6 +115,7 @@ class Services:
             scopes=cache_scopes(request.github, request.trust, request.base_ref_scope),
             expires_at=self._now() + request.timeout_s + TOKEN_MARGIN_S,
             claims=claims,
+            refusal=refusal,
         )
         self.tokens.open(grant)
         return JobServices(self, grant, origin)
@@ -145,7 +148,7 @@ class Services:
             case "GET", (".well-known", "openid-configuration"):
                 return json_response(discovery(self._issuer or request.origin))
             case "GET", (".well-known", "jwks"):
-                return json_response(self._signing_key().jwks())
+                return self._jwks()
         raise HttpError(404, "there is nothing at this path", "bad_route")
 
     def _grant(self, request: Request) -> JobGrant:
@@ -165,8 +168,8 @@ class Services:
 
     def _id_token(self, request: Request, grant_id: str) -> Response:
         grant = self.tokens.grant_of(request.headers, "id-token")
-        if grant.claims is None or grant.id != grant_id:
-            raise HttpError(403, "this job may not have ID tokens", "permission_denied")
+        if grant.claims is None or grant.id != grant_id or grant.refusal:
+            raise HttpError(403, grant.refusal or "this job may not have ID tokens", "permission_denied")
         try:
             value = id_token(
                 self._signing_key(),
@@ -176,8 +179,14 @@ class Services:
                 now=self._now(),
             )
         except AkashicError as error:
-            raise HttpError(400, error.message, "invalid_argument") from error
+            raise HttpError(400, f"{error.message}\n{error.hint}".strip(), "invalid_argument") from error
         return json_response({"count": len(value), "value": value})
+
+    def _jwks(self) -> Response:
+        try:
+            return json_response(self._signing_key().jwks())
+        except AkashicError as error:
+            raise HttpError(404, error.message, "not_found") from error
 
     def _signing_key(self) -> SigningKey:
         with self._key_lock:

@@ -44,6 +44,8 @@ class JobGrant:
     scopes: CacheScopes
     expires_at: float
     claims: Mapping[str, Any] | None = None
+    refusal: str = ""
+    """Why it gets none although it may; said when it asks for one."""
 
 
 class Tokens:

@@ -156,7 +156,7 @@ def _environment(
     variables = call.process_env(
         input_variables(inputs)
         | state_variables(saved)
-        | action_variables(state)
+        | action_variables(call)
         | {"HOME": state.sandbox.home},
         base={"CI": "true", **state.parts.extra_env, **own},
     )

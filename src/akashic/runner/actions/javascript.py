@@ -78,7 +78,7 @@ def _run(
         "action_ref": action.ref,
     }
     variables = input_variables(inputs) | state_variables(saved)
-    variables |= action_variables(call.state)
+    variables |= action_variables(call)
     node = find_node(call.state, action.metadata.runs.using)
     status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
     saved.update(call.effects.state)
