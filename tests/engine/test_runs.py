@@ -451,3 +451,24 @@ def test_ten_thousand_jobs_need_decisions_in_proportion() -> None:
     scenario = Scenario(workflow=workflow(names), places=8)
     assert scenario.run().conclusion == "success"
     assert scenario.decisions <= 2 * 3000 + 2
+
+
+def test_a_run_name_is_evaluated_once_and_shown() -> None:
+    text = "name: ci\nrun-name: Deploy to ${{ inputs.target }}\n  by ${{ github.actor }}\non: workflow_dispatch\n"
+    text += "jobs: {a: {runs-on: x, steps: [{run: a}]}}\n"
+    state = Scenario(workflow=text, inputs={"target": "prod"}).run()
+    assert view_of(state, 0.0).run_name == "Deploy to prod by octocat"
+
+
+def test_a_run_name_that_cannot_be_evaluated_fails_the_run() -> None:
+    text = "run-name: ${{ fromJSON('{') }}\non: push\njobs: {a: {runs-on: x, steps: [{run: a}]}}\n"
+    state = Scenario(workflow=text).run()
+    assert state.conclusion == "failure" and "fromJSON" in state.broken
+
+
+def test_the_time_after_a_cancellation_is_the_jobs_own() -> None:
+    text = "on: push\njobs:\n  a: {runs-on: x, steps: [{run: a}]}\n"
+    text += "  b: {runs-on: x, cancel-timeout-minutes: 1.5, steps: [{run: a}]}\n"
+    scenario = Scenario(workflow=text)
+    scenario.run()
+    assert {request.key: request.cancel_timeout_s for request in scenario.started} == {"a": 300.0, "b": 90.0}

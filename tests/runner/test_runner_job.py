@@ -307,3 +307,19 @@ def test_halves_of_characters_do_not_stop_anything(house: Any) -> None:
     )
     assert outcome.result.conclusion == "success", outcome.log
     assert msgspec.json.encode([outcome.result, outcome.recorder.reports])
+
+
+def test_a_step_that_runs_after_a_cancellation_has_the_jobs_time(house: Any, make_recorder: Any) -> None:
+    cancellation = Cancellation()
+
+    def on_line(text: str) -> None:
+        if text == "begun":
+            cancellation.cancel(source="test", reason="enough", force=False)
+
+    outcome = house.run(
+        "- {id: first, run: echo begun; sleep 300}\n- {id: tidy, if: always(), run: sleep 300}",
+        cancellation=cancellation,
+        recorder=make_recorder(on_line),
+        cancel_timeout_s=0.2,
+    )
+    assert outcome.step("tidy").outcome == "timed_out"

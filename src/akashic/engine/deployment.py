@@ -31,6 +31,7 @@ from akashic.engine.deployment_events import (
     DeploymentVerified,
     EffectForgotten,
     EffectIntended,
+    EnvironmentRemoved,
     Evidence,
     RollbackFailed,
     RollbackStarted,
@@ -131,13 +132,15 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 class EnvironmentState(msgspec.Struct, frozen=True, kw_only=True):
     """An environment: its deployments by id in order of request, the one that holds it, the one that serves
-    (`current`), and the promoted ones that a rollback can go back to, the last one on top (`stack`)."""
+    (`current`), and the promoted ones that a rollback can go back to, the last one on top (`stack`).
+    `removed_at` is set while there is nothing of it."""
 
     name: str
     deployments: dict[str, Deployment] = {}
     active: str = ""
     current: str = ""
     stack: tuple[str, ...] = ()
+    removed_at: float = 0.0
 
     def queue(self) -> tuple[Deployment, ...]:
         """Those that wait for the environment, in order."""
@@ -174,6 +177,8 @@ def allowed(state: EnvironmentState, event: AnyDeploymentEvent) -> bool:
     if isinstance(event, DeploymentRequested):
         return event.deployment not in state.deployments
     deployment = state.deployments.get(event.deployment)
+    if isinstance(event, EnvironmentRemoved):
+        return deployment is not None and not state.open()
     if deployment is None or (deployment.status, type(event)) not in TRANSITIONS:
         return False
     if isinstance(event, DeploymentStarted):
@@ -189,8 +194,11 @@ def apply(state: EnvironmentState, event: AnyDeploymentEvent, at: float) -> Envi
     """The state after an event at `at`. Total: an event that cannot happen changes nothing."""
     if not allowed(state, event):
         return state
+    if isinstance(event, EnvironmentRemoved):
+        return msgspec.structs.replace(state, current="", stack=(), removed_at=at)
     if isinstance(event, DeploymentRequested):
         deployment = Deployment(request=event, requested_at=at)
+        state = msgspec.structs.replace(state, removed_at=0.0)
     else:
         before = state.deployments[event.deployment]
         deployment = msgspec.structs.replace(

@@ -191,6 +191,14 @@ class DeploymentFailed(DeploymentEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class EnvironmentRemoved(DeploymentEvent, frozen=True, kw_only=True):
+    """The environment and its data are gone (a preview whose branch or time is over). `deployment` is the
+    last one that was asked for. Nothing can be rolled back to."""
+
+    by: str
+    reason: str
+
+
 AnyDeploymentEvent = (
     DeploymentRequested
     | DeploymentGateOpened
@@ -210,4 +218,5 @@ AnyDeploymentEvent = (
     | RollbackFailed
     | DeploymentRolledBack
     | DeploymentFailed
+    | EnvironmentRemoved
 )

@@ -8,7 +8,14 @@ from akashic.engine.calls import open_call
 from akashic.engine.contexts import frame_contexts, instance_contexts, needs_context
 from akashic.engine.evaluation import Refusal, flag_of, number_of, text_of, value_of
 from akashic.engine.requests import JobRequest
-from akashic.engine.runstate import GroupWish, InstancePlan, InstanceState, JobState, RunState
+from akashic.engine.runstate import (
+    CANCEL_TIMEOUT_S_DEFAULT,
+    GroupWish,
+    InstancePlan,
+    InstanceState,
+    JobState,
+    RunState,
+)
 from akashic.workflow.expressions.coercion import to_string
 from akashic.workflow.model import Concurrency, Template
 
@@ -31,6 +38,16 @@ def run_group(state: RunState) -> GroupWish | None:
     frame = state.frames[""]
     concurrency = frame.workflow.concurrency
     return None if concurrency is None else _group(concurrency, frame_contexts(state, frame))
+
+
+def run_name(state: RunState) -> str:
+    """The `run-name` of the run's own workflow, on one line; empty when it has none or it evaluates to
+    nothing. Raises Refusal."""
+    frame = state.frames[""]
+    template = frame.workflow.run_name
+    if template is None:
+        return ""
+    return " ".join(text_of(template, frame_contexts(state, frame), what="run-name").split())
 
 
 def request_of(state: RunState, instance: InstanceState, plan: InstancePlan) -> JobRequest:
@@ -67,6 +84,7 @@ def request_of(state: RunState, instance: InstanceState, plan: InstancePlan) -> 
         permissions=permissions if permissions is not None else frame.permissions,
         secret_frames=frame.secret_frames,
         timeout_s=plan.timeout_s,
+        cancel_timeout_s=plan.cancel_timeout_s,
         continue_on_error=plan.continue_on_error,
         trust=created.trust,
         base_ref_scope=str(created.github.get("base_ref") or ""),
@@ -95,11 +113,17 @@ def _evaluate(state: RunState, job: JobState, instance: InstanceState) -> Instan
     timeout_s = 360.0 * 60
     if definition.timeout_minutes is not None:
         timeout_s = number_of(definition.timeout_minutes, contexts, what="timeout-minutes") * 60
+    cancel_timeout_s = CANCEL_TIMEOUT_S_DEFAULT
+    if definition.cancel_timeout_minutes is not None:
+        cancel_timeout_s = 60 * number_of(
+            definition.cancel_timeout_minutes, contexts, what="cancel-timeout-minutes"
+        )
     group, labels = _runs_on(definition.runs_on, contexts)
     return InstancePlan(
         groups=tuple({wish.name.lower(): wish for wish in groups}.values()),
         environment=environment,
         timeout_s=timeout_s,
+        cancel_timeout_s=cancel_timeout_s,
         continue_on_error=flag_of(
             definition.continue_on_error, contexts, what="continue-on-error", default=False
         ),

@@ -77,6 +77,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     permissions: dict[str, str] | str | None = None
     secret_frames: tuple[SecretFrame, ...] = ()
     timeout_s: float = 360 * 60
+    cancel_timeout_s: float = 300.0
+    """How long a step may take that runs although the job was cancelled."""
     continue_on_error: bool = False
     trust: Trust = "trusted"
     base_ref_scope: str = ""

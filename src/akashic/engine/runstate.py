@@ -24,6 +24,9 @@ from akashic.engine.requests import (
 )
 from akashic.workflow.model import Job, Workflow
 
+CANCEL_TIMEOUT_S_DEFAULT = 300.0
+"""GitHub gives the steps that still run after a cancellation five minutes."""
+
 JobStatus = Literal["waiting", "open", "finished"]
 InstanceStatus = Literal["pending", "running", "finished"]
 GroupStatus = Literal["waiting", "held"]
@@ -57,6 +60,7 @@ class InstancePlan:
     groups: tuple[GroupWish, ...] = ()
     environment: str = ""
     timeout_s: float = 360 * 60
+    cancel_timeout_s: float = CANCEL_TIMEOUT_S_DEFAULT
     continue_on_error: bool = False
     labels: tuple[str, ...] = ()
     runner_group: str = ""
@@ -147,6 +151,8 @@ class RunState:
     attempts: dict[str, int] = field(default_factory=dict)
     groups: dict[str, GroupStatus] = field(default_factory=dict)
     group_wish: GroupWish | None = None
+    name: str = ""
+    """The `run-name`, evaluated; empty without one."""
     broken: str = ""
     """Why the workflow cannot be run at all."""
     cancelled_by: str = ""

@@ -21,7 +21,7 @@ from akashic.engine.contexts import is_cancelled, job_contexts
 from akashic.engine.evaluation import Refusal
 from akashic.engine.events import RunCreated, RunEvent
 from akashic.engine.expand import strategy_of
-from akashic.engine.plan import run_group
+from akashic.engine.plan import run_group, run_name
 from akashic.engine.requests import JobResult
 from akashic.engine.rerun import reset_jobs
 from akashic.engine.resuming import replace_sources
@@ -71,6 +71,7 @@ def _created(event: RunCreated, at: float) -> RunState:
         )
         add_frame(state, frame, jobs_wanted(workflow, event.filter.jobs))
         state.group_wish = run_group(state)
+        state.name = run_name(state)
     except (InvalidInput, Refusal) as error:
         state.broken = str(error)
     return state

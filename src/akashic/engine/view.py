@@ -51,6 +51,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     attempt: int
     title: str
+    run_name: str = ""
     workflow_path: str
     event_name: str
     actor: str
@@ -87,6 +88,7 @@ def view_of(state: RunState, now: float) -> RunView:
         sequence=created.sequence,
         attempt=state.attempt,
         title=root.workflow.title if root is not None else created.workflow_path,
+        run_name=state.name,
         workflow_path=created.workflow_path,
         event_name=created.event_name,
         actor=created.actor,

@@ -18,8 +18,7 @@ from akashic.runner.state import JobState
 from akashic.runner.steps import StepRunner, shown_result
 from akashic.source.position import Position
 from akashic.workflow.model import Step, Template
-
-RUNNING_MAX = 10
+from akashic.workflow.parse_step import BACKGROUND_STEPS_MAX
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class BackgroundSteps:
         self._state = state
         self._runner = runner
         self._running: list[_Background] = []
-        self._places = threading.Semaphore(RUNNING_MAX)
+        self._places = threading.Semaphore(BACKGROUND_STEPS_MAX)
 
     def run(self, step: Step) -> None:
         """Run or start one step of the job, and take its effects over when it ran to its end."""

@@ -142,6 +142,8 @@ class _Attempt:
                     set_up.say(line)
             except AkashicError as error:
                 return self._not_started(set_up, error)
+            if self._request.job.snapshot is not None:
+                set_up.say("snapshot: no image of this runner is made here")
             set_up.end("success")
             self._reporter.job_ready(tuple(sandbox.notes))
             if taken_up is not None:

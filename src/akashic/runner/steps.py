@@ -22,8 +22,6 @@ from akashic.workflow.expressions import Scope, Status, condition, interpolate
 from akashic.workflow.expressions.coercion import to_number, to_string, truthy
 from akashic.workflow.model import Step, Template
 
-CANCELLED_STEPS_TIMEOUT_S = 300.0
-"""GitHub gives the steps that still run after a cancellation five minutes."""
 STEP_MINUTES_MAX = 360.0
 
 
@@ -187,7 +185,8 @@ class StepRunner:
                 )
             call.timeout_s = float(minutes) * 60
         if self.state.cancelled and call.frame.parent is None:
-            call.timeout_s = min(call.timeout_s or CANCELLED_STEPS_TIMEOUT_S, CANCELLED_STEPS_TIMEOUT_S)
+            longest_s = self.state.request.cancel_timeout_s
+            call.timeout_s = min(call.timeout_s or longest_s, longest_s)
 
     def _link(self, call: Call, own: Cancellation) -> Callable[[], None]:
         """Let the job's cancellation (or, in a composite action, the calling step's) end this step, unless it

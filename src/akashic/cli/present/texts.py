@@ -39,7 +39,8 @@ def headline(state: RunState) -> str:
     ref = str(created.github.get("ref_name", ""))
     commit = created.commit[:7] + (" + uncommitted changes" if created.dirty else "")
     where = f" to {ref}" if created.event_name == "push" and ref else f" on {ref}" if ref else ""
-    return label(f"run {created.sequence} · {title} · {created.event_name}{where} · {commit}")
+    name = f" · {state.name}" if state.name else ""
+    return label(f"run {created.sequence} · {title}{name} · {created.event_name}{where} · {commit}")
 
 
 def job_note(job: JobView) -> str:

@@ -21,6 +21,13 @@ def check(document: Document, problems: Problems) -> None:
             uses = step.mapping.get("uses")
             if isinstance(uses, Scalar) and uses.text.startswith("docker://"):
                 _inform(problems, uses.position, "an image as an action needs the executor `docker` here")
+    on = document.root.get("on")
+    if isinstance(on, Mapping):
+        key = only(on, "schedule")
+        if key is not None:
+            _inform(
+                problems, key.position, "nothing runs by the clock here: `akashic run schedule` runs it now"
+            )
     for mapping in (document.root, *(job.mapping for job in document.jobs)):
         permissions = mapping.get("permissions")
         if isinstance(permissions, Mapping):
