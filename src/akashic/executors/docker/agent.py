@@ -145,7 +145,9 @@ def _accept(listener: "_socket.socket", host: str, target: int) -> None:
 def _connect(fd: int, host: str, target: int) -> None:
     near = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fd)
     try:
-        family, kind, protocol, _, address = _socket.getaddrinfo(host, target, 0, _socket.SOCK_STREAM)[0]
+        # As bytes: for text the codec `idna` would be looked for, which the runtime does not have.
+        found = _socket.getaddrinfo(host.encode(), target, 0, _socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         far = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
         far.connect(address)
     except OSError:
