@@ -1,4 +1,4 @@
-"""Takes the image out of an archive that an engine saved, in either of the two formats.
+"""Archives that engines save and load.
 
 Docker 25 and later write an OCI layout; older engines and Podman the "docker archive": `manifest.json`, the
 configuration, and one plain tar a layer (moby, image/spec/v1.2.md). Every byte is checked against its digest.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import posixpath
 import re
+import shutil
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
+from akashic.images.inventory import open_blob
 from akashic.images.read import read_manifest
 from akashic.images.spec import Compression
 from akashic.images.store import (
@@ -33,6 +38,35 @@ _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _CHUNK = 1 << 20
 _GZIP_LEVEL = 1
 """An engine's layers are big and not reproducible anyway: time counts more than the last percent."""
+
+
+def export_archive(layout: Path, digest: str, name: str, *, platform: str = "") -> Iterator[bytes]:
+    """One platform's image as an archive that every engine loads, in pieces. Raises ImageError."""
+    store = Layout(layout)
+    manifest = read_manifest(layout, digest, platform=platform)
+    config = store.read(str(manifest["config"]["digest"]))
+    config_name = f"{manifest['config']['digest'].removeprefix('sha256:')}.json"
+    layers = [f"{number}/layer.tar" for number in range(len(manifest["layers"]))]
+    listed = [{"Config": config_name, "RepoTags": [name], "Layers": layers}]
+    for path, descriptor in zip(layers, manifest["layers"], strict=True):
+        with tempfile.TemporaryFile() as plain:
+            # A member's size stands before its bytes, and a packed layer does not tell it.
+            with open_blob(store.blob_path(str(descriptor["digest"]))) as blob:
+                shutil.copyfileobj(blob, plain, _CHUNK)
+            yield from _member(path, plain)
+    for path, content in ((config_name, config), ("manifest.json", canonical_json(listed))):
+        yield from _member(path, io.BytesIO(content))
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _member(path: str, content: IO[bytes]) -> Iterator[bytes]:
+    info = tarfile.TarInfo(path)
+    info.size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    yield info.tobuf()
+    while chunk := content.read(_CHUNK):
+        yield chunk
+    yield bytes(-info.size % tarfile.BLOCKSIZE)
 
 
 def import_archive(stream: IO[bytes], layout: Path, *, compression: Compression = "none") -> dict[str, Any]:

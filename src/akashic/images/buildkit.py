@@ -200,7 +200,9 @@ class Progress:
         if rest:
             self._rest[digest] = rest
         for line in lines:
-            yield f"#{number} {line.decode('utf-8', 'replace').rstrip()}"
+            # A line that is written over and over (a bar) is told as it was at last.
+            text = line.rstrip().rpartition(b"\r")[2].decode("utf-8", "replace")
+            yield f"#{number} {text}"
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

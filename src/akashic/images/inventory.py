@@ -169,7 +169,14 @@ def walk_layers(layout: Path, manifest: dict[str, Any], *visits: Visit) -> None:
 
 @contextmanager
 def open_layer(path: Path) -> Iterator[tarfile.TarFile]:
-    """A layer as a tar to be read once, packed with gzip or not, whatever its media type says."""
+    """A layer as a tar to be read once."""
+    with open_blob(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        yield archive
+
+
+@contextmanager
+def open_blob(path: Path) -> Iterator[IO[bytes]]:
+    """A layer's plain bytes, packed with gzip or not, whatever its media type says."""
     with path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
@@ -179,9 +186,7 @@ def open_layer(path: Path) -> Iterator[tarfile.TarFile]:
                 hint="build the image with compression=gzip",
             )
         packed = magic[:2] == b"\x1f\x8b"
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            yield archive
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
 
 
 def _once(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Reader:

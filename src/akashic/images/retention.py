@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,28 @@ def list_images(layout: Path) -> list[StoredImage]:
     return sorted(images, key=lambda image: (-image.built_at, image.digest))
 
 
+def choose(
+    images: Sequence[StoredImage],
+    *,
+    keep: int,
+    protected_tags: Collection[str],
+    protected_digests: Collection[str] = (),
+) -> Cleanup:
+    """Which of the images (the newest first) stay: the newest `keep`, those with a protected tag (globs; of a
+    full name the part after the colon counts) and those with a protected digest. Raises UsageError."""
+    if keep < 1:
+        raise UsageError(f"keep {keep}: at least the newest image stays")
+    protected = GlobSet(tuple(protected_tags))
+    kept = tuple(
+        image
+        for number, image in enumerate(images)
+        if number < keep
+        or image.digest in protected_digests
+        or any(protected.matches(tag.rpartition(":")[2]) for tag in image.tags)
+    )
+    return Cleanup(removed=tuple(image for image in images if image not in kept), kept=kept)
+
+
 def clean_up(
     layout: Path,
     *,
@@ -64,18 +86,10 @@ def clean_up(
 ) -> Cleanup:
     """Remove all images but the newest `keep`, those with a protected tag (globs) and those with a protected
     digest (what is deployed). What refers to a removed image goes with it. Raises UsageError, ImageError."""
-    if keep < 1:
-        raise UsageError(f"keep {keep}: at least the newest image stays")
-    protected = GlobSet(tuple(protected_tags))
-    images = list_images(layout)
-    kept = tuple(
-        image
-        for number, image in enumerate(images)
-        if number < keep
-        or image.digest in protected_digests
-        or any(protected.matches(tag) for tag in image.tags)
+    chosen = choose(
+        list_images(layout), keep=keep, protected_tags=protected_tags, protected_digests=protected_digests
     )
-    removed = tuple(image for image in images if image not in kept)
+    kept, removed = chosen.kept, chosen.removed
     if dry_run or not removed:
         return Cleanup(removed=removed, kept=kept)
     store = Layout(layout)

@@ -3,6 +3,7 @@ policy does not accept, known vulnerabilities. Needs no network; nothing of the 
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -109,8 +110,12 @@ def _about_config(config: ImageConfig) -> Iterator[Finding]:
                 )
 
 
+def _path(member: tarfile.TarInfo) -> str:
+    return "/" + posixpath.normpath(member.name).lstrip("/")
+
+
 def _about_mode(member: tarfile.TarInfo) -> Iterator[Finding]:
-    name = "/" + member.name.lstrip("/")
+    name = _path(member)
     if member.isreg() and member.mode & 0o6000:
         yield Finding(
             rule="setuid",
@@ -142,7 +147,7 @@ def _about_content(member: tarfile.TarInfo, content: bytes) -> Iterator[Finding]
             yield Finding(
                 rule=f"secret/{rule}",
                 severity=severity,
-                where="/" + member.name.lstrip("/"),
+                where=_path(member),
                 line=content.count(b"\n", 0, match.start()) + 1,
                 message="looks like a secret (it is not shown)",
                 hint="remove it, and rotate it: it is in the history",

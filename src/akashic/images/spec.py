@@ -39,8 +39,9 @@ class ImageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `entrypoint` and `command` are paths in the image, where the context lies at `/app`. `entrypoint` or
     `command` must name something to start. `python` is the version that dependencies are chosen for; the
     image brings no interpreter. `dockerfile` (relative to `context`) is what an engine builds; without one an
-    engine is never used. `repository` is where `--push` sends it (`ghcr.io/team/app`). `compression` is of
-    the layers: `none` gives the same bytes with every zlib.
+    engine is never used. `repository` is where `--push` sends it (`ghcr.io/team/app`). `compose` is a
+    compose file, relative to `context`, with the services that a trial of the image needs. `compression` is
+    that of the layers: `none` gives the same bytes with every zlib.
     """
 
     name: str
@@ -66,3 +67,4 @@ class ImageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     build_args: dict[str, str] = {}
     stop_signal: str = "SIGTERM"
     repository: str = ""
+    compose: str = ""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def _watch(
     while time.monotonic() - begun < timeout_s:
         if (code := process.poll()) is not None:
             return Trial(healthy=False, problem=f"the image's process ended with exit code {code}")
-        status = _get(port, config.healthcheck.path, config.healthcheck.timeout_s)
+        status = get(port, config.healthcheck.path, config.healthcheck.timeout_s)
         if status == 200:
             break
         last = f"{config.healthcheck.path} answered {status}" if status else last
@@ -102,16 +102,22 @@ def _watch(
         return Trial(healthy=False, problem=f"not healthy within {timeout_s:g} s: {last}")
     took_s = time.monotonic() - begun
     checked: list[str] = []
-    for path in smoke:
-        status = _get(port, path, REQUEST_TIMEOUT_S)
+    problem = check_smoke(port, smoke, checked)
+    return Trial(healthy=not problem, problem=problem, started_in_s=took_s, smoke=tuple(checked))
+
+
+def check_smoke(port: int, paths: Sequence[str], checked: list[str]) -> str:
+    """Ask for each path until one is not well; the problem, empty when all are. `checked` gets what was
+    answered."""
+    for path in paths:
+        status = get(port, path, REQUEST_TIMEOUT_S)
         checked.append(f"{path} {status}")
         if not 200 <= status < 400:
-            problem = f"smoke check {path}: {f'answered {status}' if status else 'no answer'}"
-            return Trial(healthy=False, problem=problem, started_in_s=took_s, smoke=tuple(checked))
-    return Trial(healthy=True, started_in_s=took_s, smoke=tuple(checked))
+            return f"smoke check {path}: {f'answered {status}' if status else 'no answer'}"
+    return ""
 
 
-def _get(port: int, path: str, timeout_s: float) -> int:
+def get(port: int, path: str, timeout_s: float) -> int:
     """The status of a GET, 0 when there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:

@@ -1,8 +1,11 @@
-"""The order of Python versions (the specification "Version specifiers"), as far as advisories need it."""
+"""The order of versions as far as advisories need it: Python's (the specification "Version specifiers"),
+Debian's (deb-version(7)) and Alpine's."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 _VERSION = re.compile(
     r"v?(?:(\d+)!)?(\d+(?:\.\d+)*)(?:[-_.]?(a|alpha|b|beta|c|rc|pre|preview)[-_.]?(\d*))?"
@@ -37,3 +40,57 @@ def version_key(text: str) -> Key | None:
         after,
         int(dev or 0) if dev is not None else 1 << 60,
     )
+
+
+def order_of(ecosystem: str) -> Callable[[str], Any]:
+    """What turns a version of an ecosystem (OSV's name) into something that sorts; None when it is none."""
+    match ecosystem.partition(":")[0]:
+        case "Debian" | "Ubuntu":
+            return debian_key
+        case "Alpine":
+            return alpine_key
+        case _:
+            return version_key
+
+
+def debian_key(text: str) -> tuple[Any, ...] | None:
+    """Epoch, upstream version, revision; digits by value, letters before the rest, `~` before everything."""
+    match = re.fullmatch(r"(?:(\d+):)?([A-Za-z0-9.+~:-]+?)(?:-([A-Za-z0-9.+~]+))?", text.strip())
+    if match is None:
+        return None
+    return int(match[1] or 0), _debian_part(match[2]), _debian_part(match[3] or "0")
+
+
+def _debian_part(text: str) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for letters, digits in re.findall(r"(\D*)(\d*)", text):
+        # The end of the letters sorts after `~` and before any letter.
+        order = [-1 if char == "~" else ord(char) if char.isalpha() else ord(char) + 256 for char in letters]
+        found.append(((*order, 0), int(digits or 0)))
+    return tuple(found)
+
+
+_ALPINE = re.compile(r"(\d+(?:\.\d+)*)([a-z]?)((?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)\d*)*)(?:-r(\d+))?")
+_ALPINE_SUFFIXES = {
+    "alpha": -4,
+    "beta": -3,
+    "pre": -2,
+    "rc": -1,
+    "cvs": 1,
+    "svn": 2,
+    "git": 3,
+    "hg": 4,
+    "p": 5,
+}
+
+
+def alpine_key(text: str) -> tuple[Any, ...] | None:
+    """Numbers, a letter, suffixes (`_rc1` before none before `_p1`), the package's revision."""
+    match = _ALPINE.fullmatch(text.strip())
+    if match is None:
+        return None
+    suffixes = tuple(
+        (_ALPINE_SUFFIXES[name], int(number or 0)) for name, number in re.findall(r"_([a-z]+)(\d*)", match[3])
+    )
+    numbers = tuple(int(part) for part in match[1].split("."))
+    return numbers, match[2], (*suffixes, (0, 0)), int(match[4] or 0)

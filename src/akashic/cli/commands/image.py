@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from akashic.cli.command import CommandContext
-from akashic.cli.commands import image_build
-from akashic.cli.commands.image_build import write_file
-from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
+from akashic.cli.commands import image_build, image_check
+from akashic.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from akashic.app import Application
+    from akashic.images.retention import Cleanup
+    from akashic.images.spec import ImageSpec
 
 HELP = "build, scan, test and clean up images"
 DEPLOYMENT_RECORDS_LOOKED_AT = 200
@@ -32,6 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "all": "build, scan, test and clean up",
         "list": "show the images",
     }
+    advisories = commands.add_parser("advisories", help="keep known vulnerabilities for later scans")
+    advisories.add_argument(
+        "file", nargs="+", metavar="ZIP", help="what OSV exports for an ecosystem (all.zip)"
+    )
     for action, text in actions.items():
         sub = commands.add_parser(action, help=text)
         sub.add_argument("--tag", action="append", default=[], help="a tag; may be given several times")
@@ -48,34 +52,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if action in ("build", "all"):
             image_build.configure(sub)
         if action in ("scan", "all"):
-            _scan_options(sub)
+            image_check.configure_scan(sub)
         if action in ("test", "all"):
-            sub.add_argument(
-                "--env", action="append", default=[], metavar="NAME=VALUE", help="set for the image"
-            )
-            sub.add_argument(
-                "--timeout", type=float, default=60.0, metavar="S", help="to become healthy (60)"
-            )
+            image_check.configure_test(sub)
         if action in ("scan", "test"):
             sub.add_argument(
-                "--image", default="", metavar="IMAGE", help="a tag, version or digest (the newest)"
+                "--image",
+                default="",
+                metavar="IMAGE",
+                help="a tag, version or digest; an image of the engine or a registry (the newest built)",
             )
         if action in ("cleanup", "all"):
-            sub.add_argument(
-                "--keep", type=int, default=10, metavar="N", help="how many of the newest stay (10)"
-            )
-            sub.add_argument("--protect", action="append", default=[], metavar="TAG", help="stays (latest)")
-            sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+            _cleanup_options(sub, with_repository=action == "cleanup")
 
 
-def _scan_options(sub: argparse.ArgumentParser) -> None:
-    levels = ("low", "medium", "high", "critical")
-    sub.add_argument("--fail-on", choices=(*levels, "never"), default="high", help="the gate (high)")
-    sub.add_argument("--sarif", metavar="FILE", help="write the findings there as SARIF")
+def _cleanup_options(sub: argparse.ArgumentParser, *, with_repository: bool) -> None:
+    sub.add_argument("--keep", type=int, default=10, metavar="N", help="how many of the newest stay (10)")
+    sub.add_argument("--protect", action="append", default=[], metavar="TAG", help="stays (latest)")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     sub.add_argument(
-        "--allow-list", metavar="FILE", help="accepted findings, with reasons and days of expiry"
+        "--where",
+        default="layout,engine",
+        metavar="LIST",
+        help="layout, engine, registry (layout,engine: the engine when one answers)",
     )
-    sub.add_argument("--advisories", default="", metavar="FOLDER", help="OSV records (JSON files)")
+    if with_repository:
+        sub.add_argument(
+            "--repository", default="", metavar="NAME", help="in the registry (image.repository)"
+        )
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
@@ -86,124 +90,111 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             return EXIT_OK
         case "list":
             return _list(context, application)
+        case "advisories":
+            return image_check.import_advisories(args, context, application)
         case "cleanup":
             return _cleanup(args, context, application)
-        case "scan":
-            return _scan(args, context, application, _digest(args, application))
-        case "test":
-            return _test(args, context, application, _digest(args, application))
+        case "scan" | "test":
+            with image_check.located(args, context, application) as image:
+                check = image_check.scan if args.action == "scan" else image_check.test
+                return check(args, context, application, image)
         case _:
-            built = image_build.build(args, context, application)
-            for step in (_scan, _test):
-                code = step(args, context, application, built.digest)
-                if code != EXIT_OK:
-                    return code
-            return _cleanup(args, context, application)
+            return _all(args, context, application)
 
 
-# Looking at images
+def _all(args: argparse.Namespace, context: CommandContext, application: Application) -> int:
+    """Build, scan, test, push when all was well, clean up."""
+    from akashic.images.locate import Located
 
-
-def _digest(args: argparse.Namespace, application: Application) -> str:
-    from akashic.images.naming import find_image
-    from akashic.images.retention import list_images
-
-    layout = application.releases.layout
-    reference = args.image or (args.tag[0] if args.tag else "")
-    if reference:
-        return find_image(layout, reference)
-    images = list_images(layout) if (layout / "index.json").exists() else []
-    if not images:
-        raise UsageError("there is no image yet", hint="akashic image build makes one")
-    return images[0].digest
-
-
-def _platform(args: argparse.Namespace) -> str:
-    return str(args.platforms.split(",")[0].strip())
-
-
-def _scan(args: argparse.Namespace, context: CommandContext, application: Application, digest: str) -> int:
-    from akashic import __version__
-    from akashic.images.findings import AllowList, apply_allow_list, at_least, parse_allow_list, sarif
-    from akashic.images.scan import ScanPolicy, scan_image
-
-    folder = str(context.cwd / args.advisories) if args.advisories else ""
-    policy = ScanPolicy(advisories=folder)
-    found = scan_image(application.releases.layout, digest, policy, platform=_platform(args))
-    allow = AllowList()
-    if args.allow_list:
-        path = context.cwd / args.allow_list
-        allow = parse_allow_list(_read(path), args.allow_list)
-    today = datetime.fromtimestamp(application.clock.now(), UTC).date()
-    findings, expired = apply_allow_list(found, allow, today)
-    if args.sarif:
-        write_file(
-            context.cwd / args.sarif, json.dumps(sarif(findings, version=__version__), indent=1).encode()
-        )
-    for finding in findings:
-        if context.json:
-            print(json.dumps(msgspec.to_builtins(finding)), file=context.stdout)
-        else:
-            place = f"{finding.where}:{finding.line}" if finding.line else finding.where
-            accepted = f" (accepted: {finding.allowed})" if finding.allowed else ""
-            print(
-                f"{finding.severity:8} {finding.rule} {place}: {finding.message}{accepted}",
-                file=context.stdout,
-            )
-    for sentence in expired:
-        print(sentence, file=context.stderr)
-    if not args.advisories:
-        print("known vulnerabilities were not looked for: no --advisories", file=context.stderr)
-    failing = [] if args.fail_on == "never" else at_least(findings, args.fail_on)
-    print(
-        f"{len(findings)} findings, {len(failing)} of them fail the gate ({args.fail_on})",
-        file=context.stderr,
-    )
-    return EXIT_FAILED if failing else EXIT_OK
-
-
-def _test(args: argparse.Namespace, context: CommandContext, application: Application, digest: str) -> int:
-    from akashic.images.trial import try_image
-
-    env: dict[str, str] = {}
-    for item in args.env:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--env {name!r}: expected NAME=VALUE")
-        env[name] = value
-    trial = try_image(application.releases.layout, digest, env=env, timeout_s=args.timeout)
-    if context.json:
-        print(json.dumps(msgspec.to_builtins(trial)), file=context.stdout)
-    elif trial.healthy:
-        checks = "".join(f"\n  {line}" for line in trial.smoke)
-        print(f"healthy after {trial.started_in_s:.1f} s{checks}", file=context.stdout)
-    else:
-        print(f"the image failed its test: {trial.problem}\nits output:\n{trial.log}", file=context.stderr)
-    return EXIT_OK if trial.healthy else EXIT_FAILED
+    push, args.push = args.push, False
+    built = image_build.build(args, context, application)
+    image = Located(layout=built.path, digest=built.digest, origin="layout", name=built.name)
+    for check in (image_check.scan, image_check.test):
+        code = check(args, context, application, image)
+        if code != EXIT_OK:
+            return code
+    if push:
+        image_build.push_built(args, context, built)
+    return _cleanup(args, context, application)
 
 
 def _cleanup(args: argparse.Namespace, context: CommandContext, application: Application) -> int:
     from akashic.images.retention import PROTECTED_DEFAULT, clean_up
 
-    done = clean_up(
-        application.releases.layout,
-        keep=args.keep,
-        protected_tags=tuple(args.protect) or PROTECTED_DEFAULT,
-        protected_digests=_deployed(application),
-        dry_run=args.dry_run,
-    )
+    places = [part.strip() for part in args.where.split(",") if part.strip()]
+    unknown = [place for place in places if place not in ("layout", "engine", "registry")]
+    if unknown or not places:
+        raise UsageError(f"--where {args.where!r}: expected some of layout, engine, registry")
+    protected = (*args.protect, *args.tag) or PROTECTED_DEFAULT
+    if "layout" in places and (application.releases.layout / "index.json").exists():
+        done = clean_up(
+            application.releases.layout,
+            keep=args.keep,
+            protected_tags=protected,
+            protected_digests=_deployed(application),
+            dry_run=args.dry_run,
+        )
+        _say_cleanup(args, context, "layout", done)
+    spec = _image_spec(application)
+    if "engine" in places:
+        _clean_engine(args, context, spec.name if spec else "", protected)
+    if "registry" in places:
+        _clean_registry(args, context, args.repository or (spec.repository if spec else ""), protected)
+    return EXIT_OK
+
+
+def _image_spec(application: Application) -> ImageSpec | None:
+    from akashic.delivery.config import CONFIG_NAME
+    from akashic.delivery.config_file import parse_config
+
+    path = application.root / CONFIG_NAME
+    return parse_config(path.read_bytes(), CONFIG_NAME).image if path.exists() else None
+
+
+def _clean_engine(
+    args: argparse.Namespace, context: CommandContext, name: str, protected: Sequence[str]
+) -> None:
+    from akashic.containers.engine import Engine
+    from akashic.containers.errors import EngineMissing
+    from akashic.images.cleaning import clean_engine
+
+    if not name:
+        return
+    try:
+        engine = Engine.connect(context.environ)
+        done = clean_engine(engine, name, keep=args.keep, protected_tags=protected, dry_run=args.dry_run)
+    except EngineMissing as error:
+        # Without an engine there is nothing in one to remove.
+        print(f"engine: {error.message}", file=context.stderr)
+        return
+    _say_cleanup(args, context, "engine", done)
+
+
+def _clean_registry(
+    args: argparse.Namespace, context: CommandContext, name: str, protected: Sequence[str]
+) -> None:
+    from akashic.images.cleaning import clean_registry
+    from akashic.images.transfer import open_repository
+
+    if not name:
+        raise UsageError("--where registry: which one?", hint="--repository NAME, or image.repository")
+    with open_repository(name, context.environ, insecure=args.insecure) as repository:
+        done = clean_registry(repository, keep=args.keep, protected_tags=protected, dry_run=args.dry_run)
+    _say_cleanup(args, context, "registry", done)
+
+
+def _say_cleanup(args: argparse.Namespace, context: CommandContext, place: str, done: Cleanup) -> None:
     verb = "would remove" if args.dry_run else "removed"
     for image in done.removed:
         if context.json:
-            print(json.dumps({"removed": image.digest, "dry_run": args.dry_run}), file=context.stdout)
+            value = {"removed": image.digest, "dry_run": args.dry_run, "where": place, "tags": image.tags}
+            print(json.dumps(value), file=context.stdout)
         else:
-            print(
-                f"{verb} {image.version} {image.digest} {' '.join(image.tags)}".rstrip(), file=context.stdout
-            )
+            line = f"{verb} {image.version} {image.digest} {' '.join(image.tags)}".rstrip()
+            print(line, file=context.stdout)
     if not context.json:
         freed = f", {done.freed_bytes / 1_000_000:.1f} MB freed" if done.freed_bytes else ""
-        print(f"{verb} {len(done.removed)}, kept {len(done.kept)}{freed}", file=context.stderr)
-    return EXIT_OK
+        print(f"{place}: {verb} {len(done.removed)}, kept {len(done.kept)}{freed}", file=context.stderr)
 
 
 def _deployed(application: Application) -> set[str]:
@@ -228,10 +219,3 @@ def _list(context: CommandContext, application: Application) -> int:
             line = f"{image.digest[7:19]} {image.version:28} {' '.join(image.tags)}"
             print(line.rstrip(), file=context.stdout)
     return EXIT_OK
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read: {error.strerror}") from None

@@ -379,6 +379,13 @@ def _default_tags(context: CommandContext, application: Application, source: Sou
 # Where the result goes
 
 
+def push_built(args: argparse.Namespace, context: CommandContext, built: BuiltImage) -> None:
+    """Push what was built before, and say where to. Raises AkashicError."""
+    for one in _push(args, context, built, _destinations(args)):
+        for name in one.names:
+            print(f"pushed {name}", file=context.stdout)
+
+
 def _push(
     args: argparse.Namespace,
     context: CommandContext,
