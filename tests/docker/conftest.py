@@ -1,0 +1,157 @@
+"""Workflows on `--executor docker`, from the command line, as people run them."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import signal
+import subprocess
+import tarfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from akashic.cancellation import Cancellation
+from akashic.containers.engine import Engine
+from akashic.executors.docker.labels import RUN
+
+_spec = importlib.util.spec_from_file_location(
+    "cli_process", Path(__file__).parents[1] / "cli" / "cli_process.py"
+)
+assert _spec is not None and _spec.loader is not None
+_cli_process: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_cli_process)
+
+TIMEOUT_S = 120
+PATIENCE_S = 20
+ECHO = 'FROM {base}\nCOPY entrypoint /entrypoint\nENTRYPOINT ["/entrypoint"]\n'
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@dataclass
+class Run:
+    """A run that has ended: its exit code and everything that was printed."""
+
+    code: int
+    text: str
+
+    def lines(self, job: str) -> list[str]:
+        """What a job's steps printed."""
+        head = f"[{job}]   | "
+        return [line.removeprefix(head) for line in self.text.splitlines() if line.startswith(head)]
+
+    def value(self, job: str, name: str) -> str:
+        """Of the lines `name=value` of a job the last one's value."""
+        found = [line for line in self.lines(job) if line.startswith(f"{name}=")]
+        assert found, f"{name} is not in:\n{self.text}"
+        return found[-1].removeprefix(f"{name}=")
+
+
+class Workshop:
+    """A checkout whose workflow runs in containers of the base image."""
+
+    def __init__(self, folder: Path, home: Path, base: str, engine: Engine) -> None:
+        self.cli = _cli_process.Cli(folder, home)
+        if "DOCKER_HOST" in os.environ:
+            self.cli.env["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
+        self.base = base
+        self._engine = engine
+
+    def write(self, name: str, text: str, *, executable: bool = False) -> None:
+        file = self.cli.write(name, text.replace("{base}", self.base))
+        if executable:
+            file.chmod(0o755)
+
+    def run(self, workflow: str, *options: str, mapped: bool = True, code: int | None = 0) -> Run:
+        """Run a workflow's jobs; `code` is how it must end."""
+        process = self.start(workflow, *options, mapped=mapped)
+        text, _ = process.communicate(timeout=TIMEOUT_S)
+        assert "Traceback" not in text, text
+        assert code is None or process.returncode == code, text
+        self.nothing_is_left()
+        return Run(process.returncode, text)
+
+    def start(self, workflow: str, *options: str, mapped: bool = True) -> subprocess.Popen[str]:
+        text = textwrap.dedent(workflow).replace("{base}", self.base)
+        self.cli.write(".github/workflows/ci.yml", f"on: push\njobs:\n{textwrap.indent(text, '  ')}")
+        self.cli.commit("run")
+        images = ("-P", f"ubuntu-latest={self.base}") if mapped else ()
+        argv = ("run", "--executor", "docker", "--pull-policy", "never", *images, "-v", *options)
+        started: subprocess.Popen[str] = self.cli.start(*argv, stderr=subprocess.STDOUT)
+        return started
+
+    def interrupt(self, process: subprocess.Popen[str]) -> Run:
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=TIMEOUT_S)
+        self.nothing_is_left()
+        return Run(process.returncode, text)
+
+    def nothing_is_left(self) -> None:
+        """No container, network or volume of a run of this checkout, and no folder of a sandbox."""
+        runs = [item["run_id"] for item in self.cli.json("runs")]
+        assert runs
+        for run in runs:
+            label = (f"{RUN}={run}",)
+            for kind in (self._engine.containers, self._engine.networks, self._engine.volumes):
+                # The engine removes a container that has ended in its own time.
+                wait_until(lambda kind=kind, label=label: not kind.list(labels=label))
+                assert not kind.list(labels=label), (kind, run)
+        folder = self.cli.path / ".akashic" / "containers"
+        assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def docker_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all: what the executor prepares once is prepared once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, docker_home: Path, base_image: str, engine: Engine) -> Iterator[Workshop]:
+    workshop = Workshop(tmp_path / "app", docker_home, base_image, engine)
+    yield workshop
+    for process in workshop.cli.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def make_action(shop: Workshop) -> Callable[..., None]:
+    """Put a Docker action into the checkout: its metadata and its entrypoint's script."""
+
+    def make(folder: str, metadata: str, script: str, dockerfile: str = ECHO) -> None:
+        if metadata:
+            shop.write(f"{folder}/action.yml", metadata)
+        shop.write(f"{folder}/Dockerfile", dockerfile)
+        shop.write(f"{folder}/entrypoint", "#!/bin/sh\nset -e\n" + textwrap.dedent(script), executable=True)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def non_root_image(engine: Engine, base_image: str) -> str:
+    """The base image with a user of its own that is not root."""
+    dockerfile = f"FROM {base_image}\nRUN useradd --uid 1001 --create-home worker\nUSER 1001\n".encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(dockerfile)
+        archive.addfile(info, io.BytesIO(dockerfile))
+    name = "akashic-test/worker:1"
+    if not engine.images.exists(name):
+        engine.images.build(
+            iter((buffer.getvalue(),)), tags=(name,), say=lambda line: None, cancellation=Cancellation()
+        )
+    return name
