@@ -212,6 +212,38 @@ def test_an_id_token_is_signed_with_the_key_that_is_published(
     assert b"eyJhbGciOiJSUzI1NiI" not in logs, "a token stands in what was stored"
 
 
+def test_a_token_that_is_printed_is_stored_nowhere(checkout: Callable[[str], Any]) -> None:
+    house = checkout("v4")
+    house.commit(
+        workflow(
+            """
+          const token = process.env.ACTIONS_RUNTIME_TOKEN
+          console.log('plain ' + token)
+          console.log('base64 ' + Buffer.from(token).toString('base64'))
+          console.log(JSON.stringify(process.env))
+          core.notice('noticed ' + token)
+          core.setOutput('token', token)
+    """
+        )
+    )
+    output = house.akashic("run", "push")
+    stored = b"".join(path.read_bytes() for path in (house.root / ".akashic").rglob("*") if path.is_file())
+    assert "plain ***" in output
+    for text in (output.encode(), stored):
+        # A token's first part, and the same in base64.
+        assert b"eyJhbGciOiJIUzI1NiI" not in text and b"ZXlKaGJHY2lPaUpJVXpJMU5pS" not in text
+
+
+def test_a_plain_run_starts_without_a_word_of_the_services(checkout: Callable[[str], Any]) -> None:
+    house = checkout("v4")
+    house.commit(
+        "on: push\njobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo hello\n"
+    )
+    output = house.akashic("run", "push", environ={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert "akashic.runner.job" in output
+    assert "akashic.toolkit" not in output and "cryptography" not in output
+
+
 def test_a_plain_run_step_is_told_of_no_service(checkout: Callable[[str], Any]) -> None:
     house = checkout("v4")
     house.commit(

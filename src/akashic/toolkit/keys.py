@@ -1,7 +1,8 @@
 """The key that signs ID tokens: made at the first use, kept for this user only.
 
-It lies beside the key of the secrets file, not in the state folder: the state folder is open to jobs, and a
-job that could read the key could say anything of itself. Source: RFC 7518 (RS256), RFC 7638 (thumbprints).
+It lies beside the key of the secrets file, not in the state folder, which is given to every job: who reads
+the key can say anything of a job. A container sees neither; a job on the host that looks for it finds it, as
+it finds everything of its user. Source: RFC 7518 (RS256), RFC 7638 (thumbprints).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def load_or_make(path: Path) -> SigningKey:
     except ImportError:
         raise AkashicError(
             "ID tokens (permissions: id-token: write) need the Python package cryptography",
-            hint="Install it beside akashic: pip install 'akashic[oidc]'",
+            hint="Install it into the environment that akashic runs in, or install akashic's extra oidc.",
         ) from None
     if not path.exists():
         private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)

@@ -88,7 +88,6 @@ class Services:
         self._issuer = issuer.rstrip("/")
         self._key: SigningKey | None = None
         self._key_lock = threading.Lock()
-        self._store = artifact_store
         self._blobs = Blobs(self.tokens)
         self._artifacts = artifacts.ArtifactService(artifact_store, self._blobs)
         self._rest = ArtifactRest(artifact_store)
@@ -129,7 +128,6 @@ class Services:
     def close(self) -> None:
         """The run has ended."""
         self._server.close()
-        self._store.remove_expired()
 
     def _handle(self, request: Request) -> Response:
         match request.method, request.parts:

@@ -33,7 +33,11 @@ def check(document: Document, problems: Problems) -> None:
         if isinstance(permissions, Mapping):
             key = only(permissions, "id-token")
             if key is not None:
-                _inform(problems, key.position, "no OIDC token is issued here")
+                _inform(
+                    problems,
+                    key.position,
+                    "ID tokens are signed with a key of this machine here, not GitHub's",
+                )
 
 
 _KEYS = {
