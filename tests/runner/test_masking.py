@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shlex
+from base64 import b64encode
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
@@ -149,3 +151,33 @@ def test_text_and_questions() -> None:
     masker = Masker(["hunter2hunter2"])
     assert masker.mask_text("a hunter2hunter2") == "a ***"
     assert masker.holds_secret("xhunter2hunter2") and not masker.holds_secret("hunter2")
+
+
+def test_many_secrets_are_found_wherever_they_stand() -> None:
+    # Enough of them that they are looked for by words, of every length around a word's, at every alignment.
+    secrets = [
+        hashlib.sha256(f"{number}".encode()).hexdigest()[:length]
+        for number in range(8)
+        for length in range(5, 24)
+    ]
+    masker = Masker(secrets)
+    for number, secret in enumerate(secrets):
+        for offset in range(17):
+            line = b"z" * offset + secret.encode() + b"z" * (number % 9)
+            shown = masker.mask(line)
+            assert secret.encode() not in shown, (secret, offset)
+            assert shown.startswith(b"z" * offset + b"***")
+
+
+def test_a_private_key_is_masked_in_a_flood_of_text_like_it() -> None:
+    key = "-----BEGIN KEY-----\n" + "\n".join(
+        b64encode(hashlib.sha384(f"{number}".encode()).digest()).decode() for number in range(25)
+    )
+    flood = [b64encode(hashlib.sha384(f"other {number}".encode()).digest()) for number in range(2000)]
+    lines = key.encode().split(b"\n")
+    for number, line in enumerate(lines):
+        flood.insert(number * 70 + 3, b"x" * number + line)
+    shown = Masker([key]).mask(b"\n".join(flood))
+    assert not [line for line in lines if line in shown]
+    assert shown.count(b"***") == len(lines)
+    assert shown.count(b"\n") == len(flood) - 1

@@ -7,13 +7,20 @@ in depth: an encrypted or arbitrarily split secret cannot be found.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
+from typing import Literal
 
 from akashic.runner.encodings import as_bytes, encodings
 
 MASK = b"***"
 _PROBES = 4
+_Kind = Literal["I", "Q"]
+_WORDS: tuple[tuple[int, _Kind], ...] = ((4, "I"), (8, "Q"))
+"""Lengths of words in bytes, and what `memoryview.cast` calls them."""
+_MANY = 32
+"""More forms are looked for by words: to look at all words of the data costs as much as 36 searches."""
 # Most text is lower-case words, spaces and digits; a secret's rarest bytes decide fastest that it is absent.
 _COMMON_FIRST = b" etaoinsrhldcumfpgwybvk0123456789.-/_:,=\"'jxqzTSAIMCPDRNEBFLOHGUWYVKJXQZ"
 _RARITY = {byte: rank for rank, byte in enumerate(_COMMON_FIRST)}
@@ -28,6 +35,37 @@ _Needle = tuple[int, bytes, tuple[bytes, ...]]
 """A form's length, the form, and its next rarest bytes."""
 
 
+class _WordIndex:
+    """Forms by some of their words, so that the cost of looking for them does not depend on their number.
+
+    Wherever a form of twice a word's length less one stands, it covers a whole aligned word of the data, and
+    that is one of as many words in a row of the form as a word has bytes.
+    """
+
+    def __init__(self, word_bytes: int, kind: _Kind) -> None:
+        self._word_bytes = word_bytes
+        self._kind = kind
+        self.length_min = 2 * word_bytes - 1
+        self._forms: dict[int, list[bytes]] = {}
+
+    def add(self, form: bytes) -> None:
+        # From the middle: the begin of a key or of an address is what others have, too.
+        first = (len(form) - self.length_min) // 2
+        for at in range(first, first + self._word_bytes):
+            word = int.from_bytes(form[at : at + self._word_bytes], sys.byteorder)
+            self._forms.setdefault(word, []).append(form)
+
+    def present(self, data: bytes) -> list[bytes]:
+        """The forms that stand in `data`."""
+        aligned = len(data) // self._word_bytes * self._word_bytes
+        words = memoryview(data)[:aligned].cast(self._kind).tolist()
+        known = self._forms
+        if known.keys().isdisjoint(words):
+            return []
+        candidates = {form for word in words if word in known for form in known[word]}
+        return [form for form in candidates if form in data]
+
+
 class Masker:
     """A growing set of secrets, and the replacement of all their forms. Safe for use by several threads."""
 
@@ -35,7 +73,8 @@ class Masker:
         self._lock = threading.Lock()
         self._forms: frozenset[bytes] = frozenset()
         # By their rarest byte, the shortest first: most text rules most groups out at once.
-        self._groups: tuple[tuple[bytes, tuple[_Needle, ...]], ...] = ()
+        self._groups: tuple[tuple[bytes, tuple[tuple[_Needle, ...], ...]], ...] = ()
+        self._indexes: tuple[_WordIndex, ...] = ()
         self._line_prefixes: tuple[bytes, ...] = ()
         self._bytes_max = 0
         self.add(*secrets)
@@ -47,11 +86,17 @@ class Masker:
             if forms == self._forms:
                 return
             self._forms = forms
-            groups: dict[bytes, list[_Needle]] = {}
+            indexes = tuple(_WordIndex(*word) for word in _WORDS)
+            groups: dict[bytes, tuple[list[_Needle], ...]] = {}
             for form in sorted(forms, key=len):
                 first, *others = _probes(form)
-                groups.setdefault(first, []).append((len(form), form, tuple(others)))
-            self._groups = tuple((first, tuple(needles)) for first, needles in groups.items())
+                size = sum(len(form) >= index.length_min for index in indexes)
+                kinds = groups.setdefault(first, tuple([] for _ in range(len(indexes) + 1)))
+                kinds[size].append((len(form), form, tuple(others)))
+                if size:
+                    indexes[size - 1].add(form)
+            self._indexes = indexes
+            self._groups = tuple((first, tuple(map(tuple, kinds))) for first, kinds in groups.items())
             self._line_prefixes = tuple(
                 form[: at + 1] for form in forms for at in range(len(form) - 1) if form[at] == 10
             )
@@ -103,25 +148,35 @@ class Masker:
         return longest
 
     def _present(self, data: bytes) -> list[bytes]:
-        size = len(data)
-        seen: dict[bytes, bool] = {}
+        possible = [kinds for first, kinds in self._groups if first in data]
+        wanted = [kinds[0] for kinds in possible]
         hits: list[bytes] = []
-        for first, needles in self._groups:
-            if first not in data:
-                continue
-            for length, needle, probes in needles:
-                if length > size:
+        for number, index in enumerate(self._indexes, 1):
+            if sum(len(kinds[number]) for kinds in possible) > _MANY:
+                hits += index.present(data)
+            else:
+                wanted += [kinds[number] for kinds in possible]
+        return hits + _present_one_by_one(wanted, data)
+
+
+def _present_one_by_one(wanted: list[tuple[_Needle, ...]], data: bytes) -> list[bytes]:
+    size = len(data)
+    seen: dict[bytes, bool] = {}
+    hits: list[bytes] = []
+    for needles in wanted:
+        for length, needle, probes in needles:
+            if length > size:
+                break
+            for probe in probes:
+                known = seen.get(probe)
+                if known is None:
+                    known = seen[probe] = probe in data
+                if not known:
                     break
-                for probe in probes:
-                    known = seen.get(probe)
-                    if known is None:
-                        known = seen[probe] = probe in data
-                    if not known:
-                        break
-                else:
-                    if needle in data:
-                        hits.append(needle)
-        return hits
+            else:
+                if needle in data:
+                    hits.append(needle)
+    return hits
 
 
 def _spans(data: bytes, needles: list[bytes]) -> list[tuple[int, int]]:
