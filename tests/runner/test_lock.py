@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from akashic.runner.actions.lockfile import LOCK_PATH, LockFile
 from akashic.runner.actions.locking import ImageDigest
 
 
+def git_init(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+
 @pytest.fixture
 def repository(tmp_path: Path, publish: Any, house: Any) -> Path:
     publish("octo/inner", {"deep/action.yml": "runs: {using: composite, steps: [{run: ls, shell: bash}]}\n"})
@@ -28,6 +33,7 @@ def repository(tmp_path: Path, publish: Any, house: Any) -> Path:
         "on: push\njobs:\n  a:\n    steps:\n      - uses: Octo/Outer@v1\n      - uses: actions/checkout@v4\n"
         "      - uses: ./local\n"
     )
+    git_init(house.root)
     return Path(house.root)
 
 
@@ -101,7 +107,10 @@ def test_a_lock_file_that_is_not_valid_is_refused(tmp_path: Path, text: str) -> 
 
 
 def test_outside_of_a_repository_it_says_so(house: Any) -> None:
-    with pytest.raises(UsageError, match=r"\.github/workflows"):
+    with pytest.raises(UsageError, match="not a git repository"):
+        call(house)
+    git_init(house.root)
+    with pytest.raises(UsageError, match=r"no \.github/workflows"):
         call(house)
 
 

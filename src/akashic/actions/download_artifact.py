@@ -24,7 +24,9 @@ def _main(ctx: ActionContext) -> None:
         artifact = ctx.artifacts.find(name, run_id=run_id, run_attempt=attempt)
         if artifact is None:
             message = f"Unable to download artifact(s): Artifact not found for name: {name}"
-            raise ActionFailed(message, hint=_HINT)
+            there = [one.name for one in ctx.artifacts.find_all(run_id, run_attempt=attempt)]
+            known = f"The run has: {', '.join(there[:NAMES_SHOWN_MAX])}. " if there else ""
+            raise ActionFailed(message, hint=known + _HINT)
         found = [artifact]
     else:
         found = ctx.artifacts.find_all(run_id, run_attempt=attempt, pattern=pattern or "*")
@@ -101,6 +103,7 @@ def _by_id(ctx: ActionContext, number: str) -> Artifact:
     return artifact
 
 
+NAMES_SHOWN_MAX = 20
 _HINT = "See what the run has kept: akashic artifact list"
 
 DOWNLOAD = Builtin(

@@ -78,7 +78,11 @@ class Application:
     def journal(self) -> SqliteJournal:
         from akashic.journal.sqlite import SqliteJournal
 
-        return SqliteJournal(self.state_dir / "journal.db")
+        journal = SqliteJournal(self.state_dir / "journal.db")
+        lost = journal.lost_tail()
+        if lost is not None:
+            self.say(f"warning: {lost.message}; akashic journal verify --help names the ways on")
+        return journal
 
     @cached_property
     def logs(self) -> LogStore:
@@ -138,19 +142,29 @@ class Application:
     def secrets_of(self, environment: str) -> dict[str, str]:
         """The secrets that a trusted job of an environment ("" for none) may see. Raises SecretsError when
         there are some and the key is missing."""
-        return self.secrets.resolve(environment) if self.secrets.exists() else {}
+        if not self.secrets.exists():
+            return {}
+        found = self.config.environment(environment) if environment else None
+        also = found.secrets if found is not None else ()
+        return self.secrets.resolve(self._scope(environment), also=also)
+
+    def _scope(self, environment: str) -> str:
+        """Whose secrets an environment gets: its own, a preview those of its template."""
+        name, found = self.config.find(environment)
+        return name.partition("/")[0] if found is not None and found.preview is not None else name
 
     def target_secrets(self, environment: str) -> Mapping[str, str]:
         """What `${secrets.NAME}` in an environment's target stands for. Inside a step the user's key is out
         of reach; what the target needs was put beside the state before the job began."""
         if self.in_step:
-            return self.local_secrets.of(environment)
+            return self.local_secrets.of(self._scope(environment))
         self.prepare_secrets(environment)
-        return {**self.local_secrets.of(environment), **self.secrets_of(environment)}
+        return {**self.local_secrets.of(self._scope(environment)), **self.secrets_of(environment)}
 
     def prepare_secrets(self, environment: str) -> list[str]:
         """Have all secrets that a local target names at hand; the names of those that had to be made up."""
-        return self.local_secrets.complete(environment, self.config, self.secrets_of(environment))
+        scope = self._scope(environment)
+        return self.local_secrets.complete(scope, self.config, self.secrets_of(environment))
 
     # Delivery.
 

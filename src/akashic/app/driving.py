@@ -17,6 +17,7 @@ from typing import Any, Literal
 from msgspec.structs import replace as evolve
 
 from akashic.app.application import Application
+from akashic.app.retention import remove_expired
 from akashic.app.services import RunServices
 from akashic.cancellation import Cancellation
 from akashic.driver.locks import FileRunLocks
@@ -37,6 +38,7 @@ from akashic.runner.job import JobRunner
 from akashic.runner.parts import Breakpoint, RunnerParts
 
 SandboxMode = Literal["auto", "strict", "off"]
+GITHUB_URL = "https://github.com"
 JOBS_AT_ONCE_MIN, JOBS_FOR_EACH_CORE = 4, 2
 
 
@@ -85,6 +87,8 @@ def drive(
         state = driver.drive(created.run_id, cancellation)
     finally:
         services.close()
+    for line in remove_expired(application):
+        application.say(line)
     for error in driver.observer_errors:
         # A reader that has gone (`| head`) changes nothing about how the run ended.
         if not isinstance(error, BrokenPipeError):
@@ -196,11 +200,9 @@ def _newest_tree(application: Application) -> Tree:
     return Tree(root=str(application.root), commit=repository.commit, dirty=repository.dirty)
 
 
-def action_cache(application: Application) -> ActionCache:
+def action_cache(application: Application, *, server_url: str = GITHUB_URL) -> ActionCache:
     """Where fetched actions are kept."""
-    return ActionCache(
-        application.user_cache / "actions", server_url="https://github.com", environ=application.environ
-    )
+    return ActionCache(application.user_cache / "actions", server_url=server_url, environ=application.environ)
 
 
 def _secret_source(

@@ -14,50 +14,12 @@ from typing import Any
 from akashic.engine.requests import JobRequest
 from akashic.executors.protocol import Sandbox
 from akashic.runner.places import in_container
+from akashic.workflow.contexts import GITHUB_VARIABLES
 from akashic.workflow.expressions.coercion import to_string
 
 RUNNER_NAME = "akashic"
 
-_GITHUB = [
-    "action",
-    "action_path",
-    "action_ref",
-    "action_repository",
-    "actor",
-    "actor_id",
-    "api_url",
-    "base_ref",
-    "env",
-    "event_name",
-    "event_path",
-    "graphql_url",
-    "head_ref",
-    "job",
-    "output",
-    "path",
-    "ref",
-    "ref_name",
-    "ref_protected",
-    "ref_type",
-    "repository",
-    "repository_id",
-    "repository_owner",
-    "repository_owner_id",
-    "retention_days",
-    "run_attempt",
-    "run_id",
-    "run_number",
-    "server_url",
-    "sha",
-    "state",
-    "step_summary",
-    "triggering_actor",
-    "workflow",
-    "workflow_ref",
-    "workflow_sha",
-    "workspace",
-]
-_GITHUB_NAMES = {name: f"GITHUB_{name.upper()}" for name in _GITHUB}
+_GITHUB_NAMES = {name: f"GITHUB_{name.upper()}" for name in GITHUB_VARIABLES}
 
 LOADER_VARIABLES = frozenset(
     [

@@ -24,6 +24,56 @@ KNOWN_CONTEXTS = frozenset(
     ]
 )
 """Every context of GitHub's."""
+GITHUB_VARIABLES = (
+    "action",
+    "action_path",
+    "action_ref",
+    "action_repository",
+    "actor",
+    "actor_id",
+    "api_url",
+    "base_ref",
+    "env",
+    "event_name",
+    "event_path",
+    "graphql_url",
+    "head_ref",
+    "job",
+    "output",
+    "path",
+    "ref",
+    "ref_name",
+    "ref_protected",
+    "ref_type",
+    "repository",
+    "repository_id",
+    "repository_owner",
+    "repository_owner_id",
+    "retention_days",
+    "run_attempt",
+    "run_id",
+    "run_number",
+    "server_url",
+    "sha",
+    "state",
+    "step_summary",
+    "triggering_actor",
+    "workflow",
+    "workflow_ref",
+    "workflow_sha",
+    "workspace",
+)
+"""Properties of `github` that steps have as GITHUB_* variables, too."""
+GITHUB_PROPERTIES = frozenset(GITHUB_VARIABLES) | {
+    "action_status",
+    "artifact_cache_size_limit",
+    "event",
+    "repository_visibility",
+    "repositoryurl",
+    "secret_source",
+    "token",
+}
+"""Every property of the `github` context."""
 
 
 class Availability(msgspec.Struct, frozen=True):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
+from akashic.app.driving import action_cache
 from akashic.cli.command import CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_OK, AkashicError, UsageError
-from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LOCK_PATH, LockFile, without_tag
 from akashic.runner.actions.locking import ImageDigest, Locker, used_actions
 
 HELP = "pin the actions that the workflows use, and what those use, to commits"
-CACHE_FOLDER = "akashic/actions"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
-    root = _root(context.cwd)
-    home = context.environ.get("XDG_CACHE_HOME") or str(Path(context.environ.get("HOME", "/")) / ".cache")
-    cache = ActionCache(Path(home) / CACHE_FOLDER, server_url=args.server_url, environ=context.environ)
+    application = context.application()
+    root = application.root
+    if not (root / ".github" / "workflows").is_dir():
+        raise UsageError(f"{root}: there is no .github/workflows", hint="run this where workflows are")
+    cache = action_cache(application, server_url=args.server_url)
     old = LockFile.read(root)
     pins = dict(old.pins) if old is not None else {}
     images = dict(old.images or {}) if old is not None else {}
@@ -97,18 +96,3 @@ def _tell(
                 )
             else:
                 context.stdout.write(f"{kind:7}{name} {pins.get(name, '')}".rstrip() + "\n")
-
-
-def _root(cwd: Path) -> Path:
-    for folder in _upwards(cwd):
-        if (folder / ".github" / "workflows").is_dir():
-            return folder
-    raise UsageError(
-        f"{cwd}: no .github/workflows here or above", hint="Run this inside a repository with workflows."
-    )
-
-
-def _upwards(cwd: Path) -> Iterator[Path]:
-    folder = Path(os.path.abspath(cwd))  # noqa: PTH100 - links in the user's path stay as typed
-    yield folder
-    yield from folder.parents

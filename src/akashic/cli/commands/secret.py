@@ -16,6 +16,7 @@ from akashic.cli.command import CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from akashic.secrets.document import Recipient
     from akashic.secrets.file import SecretsFile
     from akashic.secrets.secret import Secret
 
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     init = commands.add_parser("init", help="make your key (outside of the repository) and the secrets file")
     init.add_argument(
-        "--recipient", action="append", default=[], metavar="KEY", help="somebody else who may read"
+        "--recipient", action="append", default=[], metavar="[NAME=]KEY", help="somebody else who may read"
     )
     for action, text in (("set", "keep a value"), ("rotate", "replace a value, or encrypt all of them anew")):
         sub = commands.add_parser(action, help=f"{text}; it is read from the terminal or standard input")
@@ -96,13 +97,20 @@ def _init(args: argparse.Namespace, context: CommandContext, file: SecretsFile) 
     else:
         mine = (create_identity(path),)
         said = f"made your key: {path} (keep a copy in a safe place; without it nothing can be read)"
-    others = [Recipient(key=key) for key in args.recipient]
+    others = [_named(word) for word in args.recipient]
     file.init([*(Recipient(key=key, name="me") for key in mine), *others])
     if context.json:
-        _json(context, {"file": str(file.path), "recipients": [*mine, *args.recipient]})
+        _json(context, {"file": str(file.path), "recipients": [*mine, *(other.key for other in others)]})
     else:
         print(f"{said}\nmade {file.path}; commit it\nyour public key: {', '.join(mine)}", file=context.stdout)
     return EXIT_OK
+
+
+def _named(word: str) -> Recipient:
+    from akashic.secrets.document import Recipient
+
+    name, _, key = word.rpartition("=")
+    return Recipient(key=key, name=name)
 
 
 def _rotate(args: argparse.Namespace, context: CommandContext, file: SecretsFile) -> int:

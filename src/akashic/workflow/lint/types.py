@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from akashic.source.data import Problems
-from akashic.workflow.contexts import KNOWN_CONTEXTS
+from akashic.workflow.contexts import GITHUB_PROPERTIES, KNOWN_CONTEXTS
 from akashic.workflow.expressions import ExpressionError, Scope, evaluate
 from akashic.workflow.expressions.ast import Call, Compare, Index, Literal
 from akashic.workflow.expressions.ast import Node as Tree
@@ -12,54 +12,7 @@ from akashic.workflow.lint.document import Chain, Document, Found, chain_of, cha
 from akashic.workflow.parse_common import walk
 
 _PROPERTIES: dict[str, frozenset[str]] = {
-    "github": frozenset(
-        [
-            "action",
-            "action_path",
-            "action_ref",
-            "action_repository",
-            "action_status",
-            "actor",
-            "actor_id",
-            "api_url",
-            "artifact_cache_size_limit",
-            "base_ref",
-            "env",
-            "event",
-            "event_name",
-            "event_path",
-            "graphql_url",
-            "head_ref",
-            "job",
-            "output",
-            "path",
-            "ref",
-            "ref_name",
-            "ref_protected",
-            "ref_type",
-            "repository",
-            "repository_id",
-            "repository_owner",
-            "repository_owner_id",
-            "repository_visibility",
-            "repositoryurl",
-            "retention_days",
-            "run_attempt",
-            "run_id",
-            "run_number",
-            "secret_source",
-            "server_url",
-            "sha",
-            "state",
-            "step_summary",
-            "token",
-            "triggering_actor",
-            "workflow",
-            "workflow_ref",
-            "workflow_sha",
-            "workspace",
-        ]
-    ),
+    "github": GITHUB_PROPERTIES,
     "runner": frozenset(["name", "os", "arch", "temp", "tool_cache", "workspace", "debug", "environment"]),
     "strategy": frozenset(["fail-fast", "job-index", "job-total", "max-parallel"]),
     "job": frozenset(
