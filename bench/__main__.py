@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import against_act, alone, process, workloads
+from bench import against_act, alone, docker, process, workloads
 from bench.report import Row, table
 
 SCRIPTS = Path(sys.executable).parent
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def names() -> list[str]:
     """All that can be measured, in the order of the table."""
-    return [make().name for make in workloads.ALL] + list(alone.ALL)
+    return [make().name for make in (*workloads.ALL, *docker.ALL)] + list(alone.ALL)
 
 
 def measure(name: str, place: Path, runs: int, say: Callable[[str], None]) -> list[Row]:
@@ -55,6 +55,9 @@ def measure(name: str, place: Path, runs: int, say: Callable[[str], None]) -> li
     found = next((made for made in (make() for make in workloads.ALL) if made.name == name), None)
     if found is not None:
         return list(against_act.compare(found, place, SCRIPTS, runs=runs or found.runs, say=say))
+    found = next((made for made in (make() for make in docker.ALL) if made.name == name), None)
+    if found is not None:
+        return docker.compare(found, place, SCRIPTS, runs=runs or found.runs, say=say)
     return alone.ALL[name](place, SCRIPTS, runs=runs or DEFAULT_RUNS_ALONE, say=say)
 
 

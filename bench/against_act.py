@@ -40,7 +40,13 @@ def commands(workload: Workload, scripts: Path) -> dict[str, list[str]]:
 
 
 def compare(
-    workload: Workload, folder: Path, scripts: Path, *, runs: int, say: Callable[[str], None]
+    workload: Workload,
+    folder: Path,
+    scripts: Path,
+    *,
+    runs: int,
+    say: Callable[[str], None],
+    commands: Callable[[Workload, Path], dict[str, list[str]]] = commands,
 ) -> tuple[Row, Row]:
     """The row of time and the row of memory. Raises process.Failed when a tool did not do the work."""
     environ = environment(folder, scripts)

@@ -18,7 +18,7 @@ CHECKOUT_JOBS = 8
 LOG_LINES = 1_000_000
 SECRETS = {f"TOKEN_{n}": f"s3cr3t-value-number-{n}-{'x' * n}" for n in range(10)}
 
-_HEAD = "name: measured\non: push\njobs:\n"
+HEAD = "name: measured\non: push\njobs:\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def two_steps() -> Workload:
         name="two-steps",
         title="one job, two steps",
         budget=0.6,
-        workflow=_HEAD + _job("hello", ["echo the first is done", "echo the second is done"]),
+        workflow=HEAD + job("hello", ["echo the first is done", "echo the second is done"]),
         expected={"| the first is done": 1, "| the second is done": 1},
         runs=11,
     )
@@ -51,7 +51,7 @@ def two_steps() -> Workload:
 
 def outputs() -> Workload:
     """Five jobs, fourteen steps, an output that travels across a `needs`."""
-    workflow = _HEAD + (
+    workflow = HEAD + (
         "  make:\n    runs-on: ubuntu-latest\n    outputs:\n      number: ${{ steps.count.outputs.number }}\n"
         "    steps:\n"
         "      - run: echo made it\n"
@@ -83,7 +83,7 @@ def many_steps() -> Workload:
         name="steps",
         title=f"one job, {STEPS} steps",
         budget=0.45,
-        workflow=_HEAD + _job("long", [f"echo step-{n:03}-is-done" for n in range(STEPS)]),
+        workflow=HEAD + job("long", [f"echo step-{n:03}-is-done" for n in range(STEPS)]),
         expected={f"| step-{n:03}-is-done": 1 for n in range(STEPS)},
     )
 
@@ -94,7 +94,7 @@ def matrix() -> Workload:
         name="matrix",
         title=f"matrix of {MATRIX_JOBS} jobs, four steps each",
         budget=0.45,
-        workflow=_HEAD
+        workflow=HEAD
         + "  cell:\n    runs-on: ubuntu-latest\n    strategy:\n      matrix:\n"
         + f"        number: [{numbers}]\n    steps:\n"
         + "".join(f"      - run: echo cell ${{{{ matrix.number }}}} part {part}, done\n" for part in "abcd"),
@@ -105,7 +105,7 @@ def matrix() -> Workload:
 
 def checkout() -> Workload:
     names = [f"reader{n}" for n in range(CHECKOUT_JOBS)]
-    workflow = _HEAD + "".join(
+    workflow = HEAD + "".join(
         f"  {name}:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n"
         f'      - run: echo "{name} sees $(find tree -type f | wc -l) files"\n'
         for name in names
@@ -131,7 +131,7 @@ def log() -> Workload:
     )
     env = "".join(f"          {name}: ${{{{ secrets.{name} }}}}\n" for name in SECRETS)
     workflow = (
-        _HEAD
+        HEAD
         + "  print:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n"
         + f"      - env:\n{env}        run: python3 print_lines.py\n"
     )
@@ -151,7 +151,7 @@ def log() -> Workload:
     )
 
 
-def _job(name: str, commands: list[str]) -> str:
+def job(name: str, commands: list[str]) -> str:
     steps = "".join(f"      - run: {command}\n" for command in commands)
     return f"  {name}:\n    runs-on: ubuntu-latest\n    steps:\n{steps}"
 

@@ -90,6 +90,8 @@ class ExecutorContract:
 
     mode = "auto"
     labels: tuple[str, ...] = ()
+    temp_holds: tuple[str, ...] = ()
+    """What a new RUNNER_TEMP holds already, as on GitHub."""
 
     @pytest.fixture
     def tree(self, tmp_path: Path) -> Tree:
@@ -334,6 +336,7 @@ class ExecutorContract:
         sandbox = executor.open(self.spec(tree), cancellation=Cancellation())
         assert self.run(sandbox, f"ls -A {sandbox.temp} {sandbox.workspace}").text.split() == [
             f"{sandbox.temp}:",
+            *self.temp_holds,
             f"{sandbox.workspace}:",
         ]
         sandbox.close()

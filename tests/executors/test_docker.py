@@ -29,6 +29,7 @@ def docker_executor(tmp_path: Path, base_image: str) -> Executor:
 
 class TestContract(ExecutorContract):
     labels = ("ubuntu-latest",)
+    temp_holds = ("_github_workflow",)
 
     @pytest.fixture
     def executor(self, docker_executor: Executor) -> Executor:

@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 
@@ -25,6 +27,8 @@ _EXTENSIONS = ("_socket", "select")
 _ENCODINGS = ("__init__", "aliases", "utf_8", "ascii", "latin_1")
 _LIBRARY = re.compile(r"^\s*\S+ => (/\S+) \(0x[0-9a-f]+\)$")
 _LIST_TIMEOUT_S = 20.0
+_PREFIX = "container-agent-"
+_KEPT_S = 30 * 24 * 3600.0
 
 
 def python_command(*arguments: str) -> list[str]:
@@ -40,23 +44,34 @@ def agent_command(socket_path: str) -> list[str]:
 
 def prepare_runtime(cache_dir: str) -> str:
     """The folder to mount, made if it is not there yet. Raises ExecutorError."""
-    folder = os.path.join(cache_dir, f"container-agent-{_key()}")
+    folder = os.path.join(cache_dir, f"{_PREFIX}{_key()}")
     if os.path.isdir(folder):
         return folder
-    partial = f"{folder}.{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = ""
     try:
+        os.makedirs(cache_dir, exist_ok=True)
+        partial = tempfile.mkdtemp(prefix=".container-agent-", dir=cache_dir)
         _make(partial)
         try:
             os.rename(partial, folder)
         except OSError:
-            if not os.path.isdir(folder):  # Otherwise another process was faster.
+            if not os.path.isdir(folder):  # Otherwise another job was faster.
                 raise
+        _forget_old(cache_dir)
     except (OSError, subprocess.SubprocessError) as error:
         raise ExecutorError(f"cannot make the files that a job's container needs: {error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _forget_old(cache_dir: str) -> None:
+    """Remove the folders of earlier versions, when no job can be using them any more."""
+    for name in os.listdir(cache_dir):
+        path = f"{cache_dir}/{name}"
+        if name.startswith(_PREFIX) and time.time() - os.lstat(path).st_mtime > _KEPT_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _key() -> str:
