@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akashic.runner.commands import Commands, Effects, parse_command
+from akashic.runner.commands import Commands, Effects, candidates, parse_command
 from akashic.runner.masking import Masker
 from akashic.runner.matchers import LINE_BYTES_MAX, MatcherError, Matchers
 from akashic.runner.output import LineWriter, StepOutput
@@ -230,3 +230,11 @@ def test_patterns_that_could_take_for_ever_are_refused(regexp: str) -> None:
 def test_patterns_that_people_use_are_taken(regexp: str) -> None:
     config = {"problemMatcher": [{"owner": "x", "pattern": [{"regexp": regexp, "message": 1}]}]}
     Matchers().add(json.dumps(config).encode())
+
+
+def test_a_line_of_a_million_characters_beside_commands_does_not_hold_the_runner() -> None:
+    long = b"a" * 1_000_000
+    spaces = b" " * 1_000_000
+    lines = [b"::debug::x", long, long + b"##[group]y", spaces, spaces + b"::notice::z", b"a ::debug::no"]
+    block = b"\n".join(lines) + b"\n"
+    assert [block[begin:end] for begin, end in candidates(block)] == [lines[0], lines[2], lines[4]]

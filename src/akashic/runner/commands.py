@@ -9,7 +9,7 @@ Environment and PATH never change through output unless ACTIONS_ALLOW_UNSECURE_C
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -17,8 +17,18 @@ from msgspec.structs import replace
 from akashic.engine.requests import Annotation
 from akashic.runner.matchers import MatcherError, Matchers
 
-CANDIDATE = re.compile(rb"^[^\S\n]*::[^\n]*|[^\n]*##\[[^\n]*", re.MULTILINE)
-"""The lines of a block that may be commands; matches reach from the line's begin to its end."""
+# Anchored as a whole: an alternative that is tried at every character makes a long line take quadratic time.
+_COLONS = re.compile(rb"^[^\S\n]*::[^\n]*", re.MULTILINE)
+_COLONS_OR_BRACKETS = re.compile(rb"^(?:[^\S\n]*::|[^\n]*##\[)[^\n]*", re.MULTILINE)
+
+
+def candidates(block: bytes) -> Iterator[tuple[int, int]]:
+    """Where the lines of a block that may be commands begin and end (before the line end)."""
+    brackets = b"##[" in block
+    if brackets or b"::" in block:
+        for found in (_COLONS_OR_BRACKETS if brackets else _COLONS).finditer(block):
+            yield found.span()
+
 
 ANNOTATIONS_PER_LEVEL_MAX = 10
 """What GitHub keeps of one step for each level; the log has them all."""

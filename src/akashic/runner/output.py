@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from akashic.runner.commands import CANDIDATE
+from akashic.runner.commands import candidates
 from akashic.runner.masking import Masker
 
 if TYPE_CHECKING:
@@ -113,14 +113,11 @@ class StepOutput:
             for line in block.splitlines(keepends=True):
                 self._line(line)
             return
-        if self.commands is None or (b"::" not in block and b"##[" not in block):
+        if self.commands is None:
             self._writer.write(block)
             return
         done = 0
-        for candidate in CANDIDATE.finditer(block):
-            start, end = candidate.span()
-            if start < done:
-                continue
+        for start, end in candidates(block):
             text = block[start:end].decode("utf-8", "replace").removesuffix("\r")
             if start > done:
                 # What came before a possible `add-mask` is masked with what was known then.
