@@ -238,7 +238,7 @@ def test_without_the_library_only_who_asks_for_a_token_is_told(
     )
     assert answer.status == 400
     assert "extra oidc" in answer.json()["message"]
-    assert client.send("GET", "/.well-known/jwks").status == 404
+    assert client.send("GET", "/.well-known/jwks").status == 400
     client.upload_artifact("a", b"the rest works")
 
 
@@ -250,3 +250,62 @@ def test_a_repository_that_has_no_clear_name_gets_no_token(desk: Any) -> None:
     )
     assert (answer.status, answer.json()["code"]) == (403, "permission_denied")
     assert "owner/name" in answer.json()["message"]
+
+
+def test_who_sends_too_much_is_told_so(desk: Any) -> None:
+    client = desk.client()
+    path = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
+    answer = client.send("POST", path, b" " * (5 << 20), {"Content-Type": "application/json"})
+    assert answer.status == 413
+
+
+def test_a_full_disk_is_told_and_nothing_is_kept(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import os
+
+    client = desk.client()
+    created = client.twirp("CacheService", "CreateCacheEntry", {"key": "k", "version": "v"}).json()
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    put = client.send("PUT", created["signed_upload_url"], b"x")
+    assert (put.status, put.headers["x-ms-error-code"]) == (507, "InsufficientStorage")
+    number = client.send("POST", "/_apis/artifactcache/caches", {"key": "l", "version": "v"}).json()[
+        "cacheId"
+    ]
+    piece = client.send(
+        "PATCH", f"/_apis/artifactcache/caches/{number}", b"x", {"Content-Range": "bytes 0-0/*"}
+    )
+    assert piece.status == 507 and "No space" in piece.json()["message"]
+    monkeypatch.undo()
+    assert client.restore_cache("k") is None
+
+
+def test_buildkit_learns_that_somebody_else_was_faster(desk: Any) -> None:
+    """Its client takes a conflict from `typeKey`, or from the words "already exists"; any other error ends a
+    build's export."""
+    client = desk.client()
+    client.save_cache("k", b"x")
+    again = client.twirp("CacheService", "CreateCacheEntry", {"key": "k", "version": "v"})
+    number = client.send("POST", "/_apis/artifactcache/caches", {"key": "k", "version": "toolkit"})
+    assert number.status == 201, "another version is another cache"
+    older = client.send("POST", "/_apis/artifactcache/caches", {"key": "k", "version": "v"})
+    for answer in (again, older):
+        assert answer.status == 409
+        assert "already exists" in answer.json()["message"] and "AlreadyExists" in answer.json()["typeKey"]
+
+
+def test_the_token_tells_buildkit_its_scopes_and_its_time(desk: Any) -> None:
+    import base64
+
+    client = desk.client(
+        github_event_name="pull_request", github_ref="refs/pull/7/merge", github_base_ref="main"
+    )
+    claims = json.loads(base64.urlsafe_b64decode(client.token.split(".")[1] + "=="))
+    assert json.loads(claims["ac"]) == [
+        {"Scope": "refs/pull/7/merge", "Permission": 3},
+        {"Scope": "refs/heads/main", "Permission": 1},
+    ]
+    assert claims["nbf"] <= desk.clock.time < claims["exp"]

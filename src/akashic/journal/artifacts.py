@@ -139,8 +139,8 @@ class ArtifactStore:
     ) -> Artifact:
         """Keep what a client sent: `content`, a file below `scratch()`, is moved, not copied. A zip becomes
         an artifact like any other, anything else one file of the artifact's name. `expires_at` 0 means the
-        default retention; a later time than the longest one is cut to it. Raises ArtifactError as `create`
-        does, and when `digest` is given and is not that of the content."""
+        default retention; another time is brought between the shortest and the longest. Raises ArtifactError
+        as `create` does, and when `digest` is given and is not that of the content."""
         check_name(name)
         _check_run(run_id)
         self.check_free(name, run_id=run_id, run_attempt=run_attempt, overwrite=overwrite, job_key=job_key)
@@ -151,7 +151,7 @@ class ArtifactStore:
                 raise ArtifactError(f"the content of artifact {name!r} is {found}, not {digest} as announced")
             facts = zip_facts(file)
             size = os.fstat(file.fileno()).st_size
-        latest = now + RETENTION_DAYS_MAX * 86400
+        earliest, latest = now + 86400, now + RETENTION_DAYS_MAX * 86400
         draft = Artifact(
             id=0,
             name=name,
@@ -163,7 +163,9 @@ class ArtifactStore:
             files=facts.files if facts else 1,
             bytes=facts.bytes if facts else size,
             created_at=now,
-            expires_at=min(expires_at, latest) if expires_at else now + RETENTION_DAYS_DEFAULT * 86400,
+            expires_at=min(max(expires_at, earliest), latest)
+            if expires_at
+            else now + RETENTION_DAYS_DEFAULT * 86400,
             filename="" if facts else name,
             foreign=facts is not None,
         )

@@ -151,7 +151,7 @@ class CacheService:
     def _commit(self, request: Request, pending: _Pending, grant: JobGrant) -> Response:
         pending.upload.commit_range(Fields.of(request).number("size") or 0)
         if self._keep(pending, grant) is None:
-            raise HttpError(409, "the cache was saved by another job meanwhile", "already_exists")
+            raise HttpError(409, "the cache already exists: another job saved it", "already_exists")
         return Response(status=204)
 
     # What both do.
@@ -167,7 +167,9 @@ class CacheService:
             before = self._pending.get(place)
             other = before is not None and before.grant_id != grant.id
             if other or self._store.taken(key, _version(version), grant.scopes):
-                raise TwirpError("already_exists", f"the cache {key!r} exists, or another job is making it")
+                raise TwirpError(
+                    "already_exists", f"the cache {key!r} already exists, or another job is making it"
+                )
             upload, address = self._blobs.new_upload(grant, self._store.scratch(), origin)
             pending = _Pending(next(self._numbers), grant.id, key, version, upload)
             self._pending[place] = pending

@@ -30,6 +30,8 @@ DRAIN_BYTES_MAX = 1024 * 1024
 CONNECTIONS_MAX = 128
 IDLE_TIMEOUT_S = 75.0
 BODY_TIMEOUT_S = 60.0
+LINGER_S = 2.0
+LINGER_BYTES_MAX = 256 << 20
 COPY_BYTES = 256 * 1024
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _PATH = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~/")
@@ -168,9 +170,11 @@ class Body:
                 raise HttpError(400, "a chunk of the body has no size")
             left = int(size, 16)
             if left == 0:
-                while self._line():
-                    pass
-                return
+                # Trailers are read and dropped.
+                for _ in range(HEADERS_MAX):
+                    if not self._line():
+                        return
+                raise HttpError(400, f"more than {HEADERS_MAX} trailers")
             while left:
                 count = self._stream.into(view[: min(len(view), left)])
                 left -= count
@@ -282,6 +286,7 @@ class HttpServer:
             stream = Stream(connection)
             while self._one(connection, stream, origin):
                 pass
+            _linger(connection)
         except (ConnectionEnded, OSError):
             pass
         finally:
@@ -410,6 +415,17 @@ def send(connection: socket.socket, response: Response, *, head_only: bool, keep
     finally:
         if response.file is not None:
             response.file.close()
+
+
+def _linger(connection: socket.socket) -> None:
+    """Read on for a moment what a client still sends: closing at once would reset the connection, and the
+    client would never see why (RFC 9112, 9.6)."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(LINGER_S)
+    left = LINGER_BYTES_MAX
+    buffer = bytearray(COPY_BYTES)
+    while left > 0 and (count := connection.recv_into(buffer)):
+        left -= count
 
 
 def _send_file(connection: socket.socket, descriptor: int, start: int, length: int) -> None:

@@ -92,7 +92,7 @@ class Services:
         self._artifacts = artifacts.ArtifactService(artifact_store, self._blobs)
         self._rest = ArtifactRest(artifact_store)
         self._caches = caches.CacheService(cache_store, self._blobs)
-        self._server = HttpServer(self._handle, self._error)
+        self._server = HttpServer(self._answer, self._error)
 
     def open_job(self, request: JobRequest, address: str = LOOPBACK) -> JobServices:
         """Let a job in. `address` is the address of this machine that its processes reach it by: a container
@@ -129,6 +129,18 @@ class Services:
         """The run has ended."""
         self._server.close()
 
+    def _answer(self, request: Request) -> Response:
+        try:
+            return self._handle(request)
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:
+            raise HttpError(507, f"the content cannot be kept: {error.strerror}", "internal") from error
+        except HttpError:
+            raise
+        except AkashicError as error:
+            raise HttpError(400, f"{error.message}\n{error.hint}".strip(), "invalid_argument") from error
+
     def _handle(self, request: Request) -> Response:
         match request.method, request.parts:
             case _, ("blob", _, _):
@@ -146,7 +158,7 @@ class Services:
             case "GET", (".well-known", "openid-configuration"):
                 return json_response(discovery(self._issuer or request.origin))
             case "GET", (".well-known", "jwks"):
-                return self._jwks()
+                return json_response(self._signing_key().jwks())
         raise HttpError(404, "there is nothing at this path", "bad_route")
 
     def _grant(self, request: Request) -> JobGrant:
@@ -168,23 +180,14 @@ class Services:
         grant = self.tokens.grant_of(request.headers, "id-token")
         if grant.claims is None or grant.id != grant_id or grant.refusal:
             raise HttpError(403, grant.refusal or "this job may not have ID tokens", "permission_denied")
-        try:
-            value = id_token(
-                self._signing_key(),
-                grant.claims,
-                issuer=self._issuer or request.origin,
-                audience=request.query.get("audience", ""),
-                now=self._now(),
-            )
-        except AkashicError as error:
-            raise HttpError(400, f"{error.message}\n{error.hint}".strip(), "invalid_argument") from error
+        value = id_token(
+            self._signing_key(),
+            grant.claims,
+            issuer=self._issuer or request.origin,
+            audience=request.query.get("audience", ""),
+            now=self._now(),
+        )
         return json_response({"count": len(value), "value": value})
-
-    def _jwks(self) -> Response:
-        try:
-            return json_response(self._signing_key().jwks())
-        except AkashicError as error:
-            raise HttpError(404, error.message, "not_found") from error
 
     def _signing_key(self) -> SigningKey:
         with self._key_lock:
@@ -196,6 +199,9 @@ class Services:
         if request is not None and request.parts[0] == "blob":
             return error_response(request, error)
         body = {"code": error.code or "internal", "msg": error.message, "message": error.message}
+        if error.code == "already_exists":
+            # BuildKit's cache knows by this that somebody else was faster, which is no error to it.
+            body["typeKey"] = "ArtifactCacheItemAlreadyExistsException"
         return json_response(body, error.status)
 
 

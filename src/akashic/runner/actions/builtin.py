@@ -17,6 +17,7 @@ from akashic.errors import AkashicError
 from akashic.executors.protocol import ExitStatus, Sandbox, Tree
 from akashic.runner.calls import TIMEOUT_SOURCE, Body, Call, make_commands
 from akashic.runner.output import LineWriter, StepOutput
+from akashic.runner.services import action_variables
 from akashic.runner.state import LaterStep
 from akashic.runner.variables import without_loader_variables
 from akashic.workflow.expressions import interpolate
@@ -167,7 +168,8 @@ class BuiltinContext:
         if call.effects.path:
             variables["PATH"] = ":".join((*reversed(call.effects.path), variables.get("PATH", "")))
         if commands:
-            variables |= call.slot.environment()
+            # The user's own program in an action, as a JavaScript action's is.
+            variables |= call.slot.environment() | action_variables(call)
         else:
             # The runner's own helper, not the user's program: nothing may load itself into it.
             variables = without_loader_variables(variables)
