@@ -257,3 +257,25 @@ jobs:
 """
     )
     house.akashic("run", "push")
+
+
+def test_our_own_github_script_can_ask_for_an_id_token(checkout: Callable[[str], Any]) -> None:
+    pytest.importorskip("cryptography", reason="ID tokens need the package cryptography")
+    house = checkout("v4")
+    house.commit(
+        """
+on: push
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    permissions: {id-token: write}
+    steps:
+      - uses: actions/github-script@v7
+        with:
+          script: |
+            const token = await core.getIDToken('me')
+            const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'))
+            console.log('subject ' + claims.sub + ' for ' + claims.aud)
+"""
+    )
+    assert "subject repo:octo/app:ref:refs/heads/main for me" in house.akashic("run", "push")

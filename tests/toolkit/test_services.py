@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -298,8 +300,6 @@ def test_buildkit_learns_that_somebody_else_was_faster(desk: Any) -> None:
 
 
 def test_the_token_tells_buildkit_its_scopes_and_its_time(desk: Any) -> None:
-    import base64
-
     client = desk.client(
         github_event_name="pull_request", github_ref="refs/pull/7/merge", github_base_ref="main"
     )
