@@ -109,34 +109,27 @@ class StepOutput:
         self._partial, self._partial_bytes = [data[cut:]], pending
 
     def _block(self, block: bytes) -> None:
-        if self._matchers:
-            for line in block.splitlines(keepends=True):
-                self._line(line)
-            return
         if self.commands is None:
-            self._writer.write(block)
+            self._lines(block)
             return
         done = 0
         for start, end in candidates(block):
             text = block[start:end].decode("utf-8", "replace").removesuffix("\r")
             if start > done:
                 # What came before a possible `add-mask` is masked with what was known then.
-                self._writer.write(block[done:start])
+                self._lines(block[done:start])
                 done = start
             if self.commands.process(text):
                 done = min(end + 1, len(block))
-                if self._matchers:
-                    for rest in block[done:].splitlines(keepends=True):
-                        self._line(rest)
-                    return
         if done < len(block):
-            self._writer.write(block[done:])
+            self._lines(block[done:])
 
-    def _line(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r\n")
-        if self.commands is not None and ("::" in text or "##[" in text) and self.commands.process(text):
+    def _lines(self, lines: bytes) -> None:
+        """Write what is no command, and show it to the problem matchers, which need each line."""
+        self._writer.write(lines)
+        if not self._matchers:
             return
-        self._writer.write(line if line.endswith(b"\n") else line + b"\n")
-        annotation = self._matchers.match(text)
-        if annotation is not None and self.effects is not None:
-            self.effects.annotate(annotation, mask=self._masker.mask_text)
+        for line in lines.splitlines():
+            annotation = self._matchers.match(line.decode("utf-8", "replace"))
+            if annotation is not None and self.effects is not None:
+                self.effects.annotate(annotation, mask=self._masker.mask_text)
