@@ -130,11 +130,16 @@ class World:
             notify=self.messages.append,
         )
 
-    def release(self, version: str, **ways: Any) -> Release:
+    def release(self, version: str, *, ref: str = "refs/heads/main", **ways: Any) -> Release:
         """Build and register a release whose app behaves as `ways` says."""
         layout, digest = build(self.folder / "layout", version, ways)
         return self.releases.register(
-            layout=layout, digest=digest, version=version, commit=version.rjust(40, "c"), created_by="eve"
+            layout=layout,
+            digest=digest,
+            version=version,
+            commit=version.rjust(40, "c"),
+            created_by="eve",
+            ref=ref,
         )
 
     def deploy(self, release: Release, environment: str = "staging", by: str = "eve") -> Deployment:

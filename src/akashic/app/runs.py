@@ -181,7 +181,11 @@ def create(application: Application, request: Request, selection: Selection, tri
             ),
             inputs=dict(triggered.inputs),
             vars={**config.vars, **request.vars},
-            environment_vars={name: dict(env.vars) for name, env in config.environments.items() if env.vars},
+            environment_vars={
+                name if env.preview is None else f"{name}/*": dict(env.vars)
+                for name, env in config.environments.items()
+                if env.vars
+            },
             filter=request.filter,
             executor=request.executor,
             options=dict(request.options),
@@ -288,9 +292,14 @@ def _check_matrix(loaded: Sequence[LoadedWorkflow], wanted: Mapping[str, Sequenc
 
 
 def _count(application: Application, stream: str) -> int:
-    """The next number of a counter: the version that an append to its stream gets."""
+    """The next number of a counter: the version that an append to its stream gets. Durable with the run that
+    bears it, whose record follows."""
     records = application.journal.append(
-        stream, [NewRecord("Counted", b"{}")], at=application.clock.now(), expected_version=None
+        stream,
+        [NewRecord("Counted", b"{}")],
+        at=application.clock.now(),
+        expected_version=None,
+        durable=False,
     )
     return records[0].version
 

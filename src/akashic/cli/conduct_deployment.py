@@ -14,6 +14,7 @@ from akashic.cancellation import Cancellation
 from akashic.cli.command import CommandContext
 from akashic.cli.present.deployments import details, machine, safe_lines, summary_line
 from akashic.cli.present.style import Style
+from akashic.delivery.previews import Previews
 from akashic.delivery.service import Origin
 from akashic.engine.deployment import Deployment, EnvironmentState
 from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, AkashicError
@@ -41,6 +42,8 @@ def recover(application: Application, context: CommandContext) -> None:
     for deployment in application.deployments.recover():
         line = summary_line(deployment, style, application.clock.now())
         context.stderr.write(f"left by a process that died: {line}\n")
+    for name in Previews(application.deployments).sweep(by="akashic"):
+        context.stderr.write(safe_lines(f"{name} is removed: its time is over") + "\n")
 
 
 def follow(

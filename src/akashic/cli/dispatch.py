@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = dict(
         _entry("history", DELIVER, "show an environment's deployments"),
         _entry("approve", DELIVER, "approve what waits at an environment's gate"),
         _entry("reject", DELIVER, "reject what waits at an environment's gate"),
+        _entry("preview", DELIVER, "list and remove the environments of branches"),
         _entry("environments", DELIVER, "list the environments and their rules"),
         _entry("image", DELIVER, "build, scan, test and clean up images"),
         _entry("secret", KEEP, "keep secrets in the repository, encrypted"),

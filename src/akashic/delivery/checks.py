@@ -20,21 +20,22 @@ RETRY_PAUSE_S = 0.5
 _MISSING = object()
 
 
-def check(base_url: str, wanted: CheckConfig) -> Evidence:
+def check(base_url: str, wanted: CheckConfig, *, address: str = "") -> Evidence:
     """Ask once, or up to `attempts` times while it does not hold. Never raises: what went wrong is the
-    evidence's message. Redirects are not followed: they are answers."""
-    evidence = _ask(base_url, wanted)
+    evidence's message. Redirects are not followed: they are answers. `address` (`host:port`) is where to
+    connect to, for a host name that this machine does not know."""
+    evidence = _ask(base_url, wanted, address)
     for _ in range(wanted.attempts - 1):
         if evidence.passed:
             break
         time.sleep(RETRY_PAUSE_S)
-        evidence = _ask(base_url, wanted)
+        evidence = _ask(base_url, wanted, address)
     return evidence
 
 
-def check_all(base_url: str, wanted: tuple[CheckConfig, ...]) -> tuple[Evidence, ...]:
+def check_all(base_url: str, wanted: tuple[CheckConfig, ...], *, address: str = "") -> tuple[Evidence, ...]:
     """All checks, in order, whether or not one before did not hold."""
-    return tuple(check(base_url, one) for one in wanted)
+    return tuple(check(base_url, one, address=address) for one in wanted)
 
 
 def health_check(health: HealthConfig) -> CheckConfig:
@@ -69,7 +70,7 @@ def failures(evidence: tuple[Evidence, ...]) -> str:
     return "; ".join(f"{one.check} ({one.url}): {one.message}" for one in failed)
 
 
-def _ask(base_url: str, wanted: CheckConfig) -> Evidence:
+def _ask(base_url: str, wanted: CheckConfig, address: str) -> Evidence:
     import http.client
 
     url = base_url.rstrip("/") + wanted.path
@@ -77,11 +78,17 @@ def _ask(base_url: str, wanted: CheckConfig) -> Evidence:
     parts = urlsplit(url)
     started = time.monotonic()
     status, message = 0, ""
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=wanted.timeout_s)
+    secure = parts.scheme == "https" and not address
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    host, _, port = address.rpartition(":")
+    connection = kind(
+        host or parts.hostname or "", int(port or parts.port or 0) or None, timeout=wanted.timeout_s
+    )
     try:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {"User-Agent": "akashic-check", "Connection": "close", **wanted.request_headers}
+        if address:
+            headers.setdefault("Host", parts.netloc)
         connection.request(wanted.method, target, body=wanted.body or None, headers=headers)
         answer = connection.getresponse()
         body = _body(answer, started + wanted.timeout_s)

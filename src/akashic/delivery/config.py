@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from akashic.delivery.slugs import slug_of
 from akashic.images.spec import ImageSpec
 from akashic.notify.config import NotifyConfig
 
@@ -21,6 +22,7 @@ REVIEWERS_MAX = 6
 WAIT_MINUTES_MAX = 43_200
 CHECKS_MAX = 50
 SETTLE_DEFAULT_S = 5.0
+SLUG = "${slug}"
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -130,6 +132,14 @@ class ApprovalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     author_may_approve: bool = True
 
 
+class PreviewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Makes the environment a template: each branch gets an environment of its own, `NAME/SLUG`, at the
+    environment's `url`, in which `${slug}` stands for the branch as a label of a host name. All share the
+    target's `port`. One is removed with its data `ttl_hours` after its last deployment (0: never)."""
+
+    ttl_hours: Annotated[float, Meta(ge=0, le=8_760)] = 72.0
+
+
 class EnvironmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A place that releases go to, and the rules that protect it.
 
@@ -151,11 +161,12 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     vars: dict[str, str] = {}
     notifications: tuple[str, ...] = ()
     promote_from: tuple[str, ...] = ()
+    preview: PreviewConfig | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole `akashic.yaml`. `labels` maps a `runs-on` label to the image that stands for it in container
-    executors. `vars` are what workflows read as `vars`."""
+    executors, or to `-self-hosted` for this machine. `vars` are what workflows read as `vars`."""
 
     name: str = ""
     image: ImageSpec | None = None
@@ -165,6 +176,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     notifications: NotifyConfig = NotifyConfig()
 
     def environment(self, name: str) -> EnvironmentConfig | None:
-        """The environment's configuration; names are compared as GitHub does, without regard to case."""
+        """The environment's configuration; names are compared as GitHub does, without regard to case. That
+        of a preview (`preview/feature/x`) is its template's with its address."""
+        return self.find(name)[1]
+
+    def find(self, name: str) -> tuple[str, EnvironmentConfig | None]:
+        """The same, with the name as it is written in the file; a preview's is `preview/feature-x`."""
         wanted = name.casefold()
-        return next((e for n, e in self.environments.items() if n.casefold() == wanted), None)
+        for known, environment in self.environments.items():
+            if known.casefold() == wanted:
+                return known, environment
+            if environment.preview is not None and wanted.startswith(f"{known.casefold()}/"):
+                # The case of a branch is its own: only the template's name is compared without it.
+                slug = slug_of(name[len(known) + 1 :])
+                if slug:
+                    url = environment.url.replace(SLUG, slug)
+                    return f"{known}/{slug}", msgspec.structs.replace(environment, url=url)
+        return name, None

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import inspect as types
 
-from akashic.delivery.config import CONFIG_NAME, Config
+from akashic.delivery.config import CONFIG_NAME, SLUG, Config
 from akashic.source.position import InvalidInput, Position, Problem
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load, to_data
 
@@ -210,6 +211,11 @@ def _check_names(found: dict[str, Any], node: Node, reader: _Reader) -> None:
         for receiver in environment.get("notifications", ()):
             if receiver not in receivers:
                 reader.wrong(place, f"{path}/notifications", f"there is no receiver {receiver!r}")
+        if environment.get("preview") is not None:
+            host = urlsplit(environment.get("url", "")).netloc
+            if SLUG not in host:
+                expected = "http://${slug}.preview.localhost:4303"
+                reader.wrong(place, f"{path}/url", f"a preview needs {SLUG} in its host name", expected)
         approvals = environment.get("approvals") or {}
         reviewers, count = approvals.get("reviewers", ()), approvals.get("count", 1)
         if reviewers and count > len(set(reviewers)):

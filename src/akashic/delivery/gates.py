@@ -51,8 +51,8 @@ class EnvironmentGates:
 
     def open(self, request: JobRequest, now: float) -> GateOpened | str:
         """The rules for a job instance right now, or why the environment refuses it."""
-        name = request.environment
-        environment = self.config.environment(name) or EnvironmentConfig()
+        name, found = self.config.find(request.environment)
+        environment = found or EnvironmentConfig()
         refusal = refusal_of(name, environment, trust=request.trust, ref=ref_of(request.github))
         if refusal:
             return refusal

@@ -105,9 +105,10 @@ class Deployments:
         reason: str = "",
         spec: dict[str, Any] | None = None,
     ) -> str:
-        """Ask for a deployment; its id. `spec` is the environment's configuration (none: as it is now). The same job attempt asking again for the same gets the same one.
+        """Ask for a deployment; its id. `spec` is the environment's configuration (none: as it is now). The
+        same job attempt asking again for the same gets the same one.
 
-        Raises UsageError for an environment that `akashic.yaml` does not have.
+        Raises UsageError for an environment that `akashic.yaml` does not have, or another branch's preview.
         """
         name, config = self._environment(environment)
         key = f"{origin.run_id}/{origin.job}/{origin.attempt}/{release.id}" if origin.run_id else ""
@@ -118,6 +119,7 @@ class Deployments:
 
         def make(state: EnvironmentState) -> AnyDeploymentEvent | None:
             found.clear()
+            _same_branch(name, config, state, ref)
             for old in state.deployments.values():
                 if key and old.request.request_key == key and old.request.kind == kind:
                     found.append(old.id)
@@ -277,8 +279,9 @@ class Deployments:
         streams = self.journal.streams(PREFIX, newest_first=False, streams_max=ENVIRONMENTS_MAX)
         for stream in streams:
             folded = stream.removeprefix(PREFIX)
-            if folded not in names:
-                names[folded] = self.state(folded).name
+            state = self.state(folded)
+            if folded not in names and not state.removed_at:
+                names[folded] = state.name
         return list(names.values())
 
     def state(self, environment: str) -> EnvironmentState:
@@ -305,6 +308,17 @@ class Deployments:
         config = self.config.environment(environment) or EnvironmentConfig()
         self.target(config.target).stop(environment, progress=lambda text: self.progress(environment, text))
 
+    def remove(self, environment: str) -> None:
+        """Stop what an environment runs and remove its data."""
+        config = self.config.environment(environment) or EnvironmentConfig()
+        self.target(config.target).remove(environment, progress=lambda text: self.progress(environment, text))
+
+    def ref_for(self, release: Release, origin: Origin) -> str:
+        """The branch or tag that a deployment is about: that of the run that asks, else the release's."""
+        if origin.run_id:
+            return ref_of(self.gates.run_created(origin.run_id).github)
+        return (self.releases.refs(release.id) or (short_ref(release.ref),))[0]
+
     def target(self, config: Target) -> TargetPort:
         """The implementation of a kind of target."""
         kind = type(config)
@@ -319,9 +333,13 @@ class Deployments:
         return self._targets[kind]
 
     def _environment(self, name: str) -> tuple[str, EnvironmentConfig]:
-        for known, config in self.config.environments.items():
-            if known.casefold() == name.casefold():
-                return known, config
+        known, found = self.config.find(name)
+        if found is not None:
+            if found.preview is not None and "/" not in known:
+                raise UsageError(
+                    f"{known} has an environment for each branch", hint=f"name it: {known}/BRANCH"
+                )
+            return known, found
         import difflib  # only on the way out
 
         names = list(self.config.environments)
@@ -429,12 +447,14 @@ class _Port:
         return msgspec.structs.replace(outcome, error=error, evidence=(*outcome.evidence, *evidence))
 
     def _verify(self, target: TargetPort, plan: Plan, progress: Any) -> EffectOutcome:
-        url = target.status(plan.environment).url
+        status = target.status(plan.environment)
+        url, address = status.url, status.address
         if not url.startswith("http"):
             trouble = target.alive(plan)
             return EffectOutcome(error=trouble)
         progress("checking")
-        evidence = (check(url, health_check(plan.config.health)), *check_all(url, plan.config.smoke))
+        health = check(url, health_check(plan.config.health), address=address)
+        evidence = (health, *check_all(url, plan.config.smoke, address=address))
         wrong = failures(evidence)
         return EffectOutcome(error=f"a check failed: {wrong}" if wrong else "", evidence=evidence)
 
@@ -444,7 +464,8 @@ class _Port:
         """Watch it for the settle time; `failures` bad answers in a row, or a restart, end it."""
         settle_s = 0.0 if plan.rollback else plan.config.strategy.settle_s
         health = plan.config.health
-        url = target.status(plan.environment).url
+        status = target.status(plan.environment)
+        url, address = status.url, status.address
         deadline = time.monotonic() + settle_s
         if settle_s:
             progress(f"settling for {settle_s:g} s")
@@ -455,7 +476,7 @@ class _Port:
             if trouble:
                 return EffectOutcome(error=f"it did not settle: {trouble}", evidence=last)
             if url.startswith("http"):
-                found = check(url, health_check(health))
+                found = check(url, health_check(health), address=address)
                 last = (found,)
                 in_a_row = 0 if found.passed else in_a_row + 1
                 if in_a_row >= health.failures:
@@ -494,6 +515,17 @@ class _Port:
 
     def _progress(self, deployment: Deployment) -> Callable[[str], None]:
         return lambda text: self.service.progress(deployment.request.environment, text)
+
+
+def _same_branch(name: str, config: EnvironmentConfig, state: EnvironmentState, ref: str) -> None:
+    """A preview is of one branch; another one with the same slug must not take it. Raises UsageError."""
+    last = next(reversed(state.deployments.values()), None)
+    if config.preview is None or last is None or state.removed_at or last.request.ref == ref:
+        return
+    raise UsageError(
+        f"{name} is the preview of the branch {last.request.ref}, not of {ref}",
+        hint=f"rename one of the branches, or remove the preview: akashic preview rm {name}",
+    )
 
 
 def _spec(deployment: Deployment) -> EnvironmentConfig:

@@ -60,10 +60,12 @@ class InstanceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What an environment serves according to its target. `serving` is a deployment's id, empty for none;
-    `standby` the one that is ready for an instant rollback. `problems` are sentences for people."""
+    `standby` the one that is ready for an instant rollback. `address` (`host:port`) is where this machine
+    reaches `url`, when that differs. `problems` are sentences for people."""
 
     reachable: bool
     url: str = ""
+    address: str = ""
     serving: str = ""
     standby: str = ""
     instances: tuple[InstanceStatus, ...] = ()
@@ -105,6 +107,10 @@ class Target(Protocol):
 
     def stop(self, environment: str, *, progress: Progress) -> None:
         """Stop everything that belongs to the environment; data is kept."""
+        ...
+
+    def remove(self, environment: str, *, progress: Progress) -> None:
+        """Stop it and remove its data. Repeatable."""
         ...
 
     def wake(self) -> None:
@@ -171,6 +177,9 @@ class MemoryTarget:
     def stop(self, environment: str, *, progress: Progress) -> None:
         self.serving.pop(environment, None)
         self.standing.pop(environment, None)
+
+    def remove(self, environment: str, *, progress: Progress) -> None:
+        self.stop(environment, progress=progress)
 
     def wake(self) -> None:
         """Nobody watches here."""

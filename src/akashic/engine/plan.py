@@ -59,7 +59,10 @@ def request_of(state: RunState, instance: InstanceState, plan: InstancePlan) -> 
     variables = created.vars
     if plan.environment:
         own = {name.lower(): values for name, values in created.environment_vars.items()}
-        variables = {**variables, **own.get(plan.environment.lower(), {})}
+        name = plan.environment.lower()
+        # A preview's (`preview/feature/x`) are those of its template.
+        template = f"{name.partition('/')[0]}/*"
+        variables = {**variables, **own.get(name, own.get(template, {}))}
     permissions = job.job.permissions if job.job.permissions is not None else frame.workflow.permissions
     return JobRequest(
         run_id=created.run_id,

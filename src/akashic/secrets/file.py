@@ -79,35 +79,39 @@ class SecretsFile:
         return [
             SecretInfo(name=entry.name, scope=entry.scope, set_at=entry.set_at)
             for entry in self._read().secrets
-            if scope is None or entry.scope == scope
+            if scope is None or same_scope(entry.scope, scope)
         ]
 
     def recipients(self) -> tuple[Recipient, ...]:
         return self._read().recipients
 
-    def resolve(self, environment: str = "", trust: str = "trusted") -> dict[str, str]:
-        """The values that a job gets: the repository's, then the environment's over them.
+    def resolve(
+        self, environment: str = "", trust: str = "trusted", also: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """The values that a job gets: the repository's, then those of the scopes in `also`, then the
+        environment's over them. As on GitHub the case of an environment's name does not matter.
 
         Anything but `trusted` gets nothing, and no key is needed to say so; nor when there are no secrets.
         Raises SecretsError when the key is missing or wrong, or a value was tampered with.
         """
         if trust != "trusted":
             return {}
-        wanted = [REPOSITORY, environment] if environment else [REPOSITORY]
-        entries = [entry for entry in self._read().secrets if entry.scope in wanted]
+        scopes = (REPOSITORY, *also, environment) if environment else (REPOSITORY, *also)
+        wanted = list(dict.fromkeys(scope.casefold() for scope in scopes))
+        entries = [entry for entry in self._read().secrets if entry.scope.casefold() in wanted]
         if not entries:
             return {}
         identities = find_identities(self._environ)
         chosen: dict[str, Entry] = {}
         for scope in wanted:
-            chosen.update({entry.name: entry for entry in entries if entry.scope == scope})
+            chosen.update({entry.name: entry for entry in entries if entry.scope.casefold() == scope})
         return {name: self._decrypt(entry, identities).reveal() for name, entry in sorted(chosen.items())}
 
     def get(self, name: str, environment: str = "") -> Secret | None:
         """One value for our own use (a webhook's URL), hidden; None without one. Raises SecretsError."""
         wanted = check_name(name)
-        found = {entry.scope: entry for entry in self._read().secrets if entry.name == wanted}
-        entry = found.get(environment) if environment else None
+        found = {entry.scope.casefold(): entry for entry in self._read().secrets if entry.name == wanted}
+        entry = found.get(environment.casefold()) if environment else None
         entry = entry or found.get(REPOSITORY)
         return None if entry is None else self._decrypt(entry, find_identities(self._environ))
 
@@ -131,7 +135,7 @@ class SecretsFile:
         _check_value(name, value)
         with self._locked():
             document = self._read_for_change()
-            others = [entry for entry in document.secrets if (entry.scope, entry.name) != (scope, name)]
+            others = [entry for entry in document.secrets if not _is(entry, scope, name)]
             entry = self._encrypt(document.recipients, name, scope, value)
             self._write(msgspec.structs.replace(document, secrets=(*others, entry)))
             return len(others) == len(document.secrets)
@@ -145,7 +149,9 @@ class SecretsFile:
         with self._locked():
             document = self._read_for_change()
             others = [
-                entry for entry in document.secrets if entry.scope != scope or entry.name not in checked
+                entry
+                for entry in document.secrets
+                if not same_scope(entry.scope, scope) or entry.name not in checked
             ]
             entries = [
                 self._encrypt(document.recipients, name, scope, value) for name, value in checked.items()
@@ -156,9 +162,7 @@ class SecretsFile:
     def rotate(self, name: str, value: Secret, *, scope: str = REPOSITORY) -> None:
         """Replace the value of a secret that exists. Raises UsageError when it does not, or is the same."""
         name = check_name(name)
-        current = next(
-            (entry for entry in self._read().secrets if (entry.scope, entry.name) == (scope, name)), None
-        )
+        current = next((entry for entry in self._read().secrets if _is(entry, scope, name)), None)
         if current is None:
             raise UsageError(
                 f"there is no secret {name} in {scope}", hint="akashic secret set makes a new one"
@@ -172,7 +176,7 @@ class SecretsFile:
         name = check_name(name)
         with self._locked():
             document = self._read_for_change()
-            others = tuple(entry for entry in document.secrets if (entry.scope, entry.name) != (scope, name))
+            others = tuple(entry for entry in document.secrets if not _is(entry, scope, name))
             if len(others) == len(document.secrets):
                 raise UsageError(f"there is no secret {name} in {scope}", hint="akashic secret list")
             self._write(msgspec.structs.replace(document, secrets=others))
@@ -297,6 +301,15 @@ class SecretsFile:
             yield
         finally:
             os.close(descriptor)
+
+
+def same_scope(one: str, other: str) -> bool:
+    """Whether two names of environments are the same: GitHub's are not case sensitive."""
+    return one.casefold() == other.casefold()
+
+
+def _is(entry: Entry, scope: str, name: str) -> bool:
+    return entry.name == name and same_scope(entry.scope, scope)
 
 
 def _check_value(name: str, value: Secret) -> None:

@@ -6,13 +6,16 @@ import argparse
 
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct_deployment import follow, origin, recover
+from akashic.delivery.previews import Previews
 from akashic.errors import UsageError
 
 HELP = "deploy a release to an environment"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("environment", help="an environment of akashic.yaml")
+    parser.add_argument(
+        "environment", help="an environment of akashic.yaml; for previews also their template"
+    )
     parser.add_argument(
         "--release", metavar="R", default="", help="a release's id, version, commit or digest (the newest)"
     )
@@ -33,5 +36,6 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             of_run = "this run has registered none" if who.run_id else "there is none yet"
             raise UsageError(f"there is no release to deploy: {of_run}", hint="akashic image build makes one")
         release = found
-    id_ = application.deployments.request(args.environment, release, who, reason=args.reason)
-    return follow(application, context, args.environment, id_, wait=not args.no_wait)
+    name = Previews(application.deployments).name_of(args.environment, release, who)
+    id_ = application.deployments.request(name, release, who, reason=args.reason)
+    return follow(application, context, name, id_, wait=not args.no_wait)

@@ -7,6 +7,7 @@ import argparse
 from akashic.cli.command import CommandContext
 from akashic.cli.warm import control
 from akashic.delivery.local.client import SupervisorClient
+from akashic.delivery.previews import Previews
 from akashic.errors import EXIT_OK
 
 HELP = "stop everything that `up` or `deploy` started on this machine"
@@ -21,6 +22,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     if not args.environment:
         control.stop(context.environ)
     client = SupervisorClient(application.state_dir)
+    Previews(application.deployments).sweep(by="akashic")
     if not client.running():
         context.stdout.write("nothing runs\n")
         return EXIT_OK
@@ -29,6 +31,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         context.stdout.write(text + "\n")
 
     if args.environment:
+        args.environment, _ = application.config.find(args.environment)
         client.ask({"op": "stop", "environment": args.environment}, progress=say)
         context.stdout.write(f"{args.environment} is stopped; its data is kept\n")
     else:

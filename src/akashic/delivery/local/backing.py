@@ -92,5 +92,5 @@ class Backing:
             env=service.env,
             data_dir=self.paths.service(environment.name, name),
             port=service.port,
-            cache_dir=self.paths.state_dir / "caches",
+            cache_dir=self.paths.state_dir / "environments" / "_services",
         )

@@ -116,6 +116,8 @@ class Daemon:
                 return status_of(supervisor, name)
             case {"op": "stop", "environment": str(name)}:
                 return supervisor.stop_environment(name, progress)
+            case {"op": "remove", "environment": str(name)}:
+                return supervisor.remove_environment(name, progress)
             case {"op": "down"}:
                 supervisor.stop_all(progress)
                 return None

@@ -28,11 +28,14 @@ class Front:
         self.paths = ledger.paths
         self.mark = mark
 
-    def claim(self, environment: Environment, wanted: int, *, host: str = "", front: str = "") -> None:
+    def claim(
+        self, environment: Environment, wanted: int, *, host: str = "", front: str = "", url: str = ""
+    ) -> None:
         """The environment's port: the wanted one, or the one it always had. Raises AkashicError when somebody
         else has it, or when all places of a shared proxy are taken."""
         if host:
             self._claim_place(environment, wanted, host, front)
+            environment.public_url = url
             return
         port = wanted or environment.port or free_port()
         if port == environment.port and alive(environment.proxy):
@@ -106,7 +109,9 @@ class Front:
 
     def url(self, environment: Environment) -> str:
         """Where people reach it; empty while it has no port."""
-        return f"http://{environment.host or LOOPBACK}:{environment.port}" if environment.port else ""
+        if environment.host:
+            return environment.public_url
+        return f"http://{LOOPBACK}:{environment.port}" if environment.port else ""
 
     def process(self, environment: Environment) -> ProcessId | None:
         """The proxy that listens for an environment."""
@@ -147,7 +152,7 @@ class Front:
                 environment.place = free[0]
             environment.port, environment.host, environment.front = shared.port, host, front
             folder = self.paths.environment(environment.name)
-            proxy.join(self.paths.front(front), environment.place, folder, f"{host}:{shared.port}")
+            proxy.join(self.paths.front(front), environment.place, folder, host)
             self.ledger.save()
 
     def _start(self, environment: Environment, name: str, folder: Path, config: Path) -> ProcessId:

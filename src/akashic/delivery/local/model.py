@@ -77,6 +77,7 @@ class Environment(msgspec.Struct, kw_only=True):
     proxy: ProcessId | None = None
     slots: dict[str, Slot] = {}
     host: str = ""
+    public_url: str = ""
     front: str = ""
     place: int = -1
     revision: int = 0

@@ -49,7 +49,7 @@ def write_shared_config(folder: Path, port: int, name: str) -> Path:
     places = folder.resolve() / PLACES
     routes = [
         {
-            "match": [{"vars": {"{http.request.hostport}": [f"{{file.{places}/{number}/{HOST}}}"]}}],
+            "match": [{"vars": {"{http.request.host}": [f"{{file.{places}/{number}/{HOST}}}"]}}],
             "handle": [_reverse_proxy(places / str(number))],
             "terminal": True,
         }
@@ -66,7 +66,7 @@ def write_shared_config(folder: Path, port: int, name: str) -> Path:
 
 
 def join(folder: Path, place: int, environment: Path, host: str) -> None:
-    """Give an environment's folder a place at a shared proxy, under a host name with its port."""
+    """Give an environment's folder a place at a shared proxy, under a host name."""
     environment.mkdir(parents=True, exist_ok=True)
     _write(environment / HOST, host)
     link = folder / PLACES / str(place)

@@ -52,7 +52,7 @@ class Starter:
         """A slot whose first instances are healthy, not yet among the environment's; without one the outcome
         says why, and nothing of it is left. Raises AkashicError, with nothing left."""
         environment.stopped = False
-        self.front.claim(environment, request.port, host=request.host, front=request.front)
+        self.front.claim(environment, request.port, host=request.host, front=request.front, url=request.url)
         values = self.backing.ensure(environment, request, progress)
         root = self._unpack(request, progress)
         values |= self._values(environment, request)

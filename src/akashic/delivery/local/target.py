@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -80,6 +81,9 @@ class LocalTarget:
         if self.client.running():
             self.client.ask({"op": "stop", "environment": environment}, progress=progress)
 
+    def remove(self, environment: str, *, progress: Progress) -> None:
+        self.client.ask({"op": "remove", "environment": environment}, progress=progress)
+
     def wake(self) -> None:
         if self.client.left_alone():
             self.client.ensure_running()
@@ -133,6 +137,8 @@ def _prepare_request(plan: Plan) -> PrepareRequest:
         health=plan.config.health,
         unavailable_max=strategy.unavailable_max(config.instances),
         surge_max=strategy.surge_max(config.instances),
+        host=urlsplit(plan.config.url).hostname or "" if plan.config.preview is not None else "",
+        front=plan.environment.partition("/")[0],
         restores=plan.restores,
         rollback=plan.rollback,
     )

@@ -17,6 +17,7 @@ def status_of(supervisor: Supervisor, name: str) -> TargetStatus:
     return TargetStatus(
         reachable=True,
         url=supervisor.front.url(environment),
+        address=f"127.0.0.1:{environment.port}" if environment.host else "",
         serving=environment.serving,
         standby=environment.standby,
         instances=tuple(_instance(supervisor, slot, i) for i in slot.instances) if slot else (),
