@@ -1,16 +1,17 @@
 """`docker/build-push-action`. Source: its README and metadata.
 
-With a container engine that answers, the inputs go to `docker buildx build` as the action does. Without one,
-`akashic image build` makes the image that `akashic.yaml` describes; an input that it cannot honour is
-an error.
+With Buildx the inputs go to `docker buildx build` as the action does. With an engine alone
+`akashic image build` asks BuildKit in it through its API. Without either, `akashic image build` makes the
+image that `akashic.yaml` describes. An input that cannot be honoured is an error that names it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 
-from akashic.actions.docker_setup import engine_answers
+from akashic.actions.docker_setup import buildx_there, engine_there
 from akashic.actions.inputs import boolean, declare, items, lines, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.actions.system import run
@@ -38,6 +39,10 @@ _WITHOUT_ENGINE = frozenset(
      "provenance", "pull", "sbom", "tags"}
 )  # fmt: skip
 """Inputs that mean the same, or have nothing to do, when the image is made without an engine."""
+_WITH_ENGINE = _WITHOUT_ENGINE | {
+    "add-hosts", "build-args", "file", "labels", "network", "push", "target",
+}  # fmt: skip
+"""Inputs that an engine's API can honour. The image always stays in the engine, as with `load`."""
 
 
 def engine_command(ctx: ActionContext, metadata: str) -> list[str]:
@@ -70,6 +75,47 @@ def _secret(ctx: ActionContext, value: str) -> str:
     return f"id={identity},src={path}"
 
 
+def api_command(ctx: ActionContext, metadata: str) -> list[str]:
+    """`akashic image build` of the given context by the engine. Raises ActionFailed for an input that needs
+    Buildx."""
+    needed = [
+        spec.name
+        for spec in BUILD_PUSH.inputs
+        if text(ctx, spec.name) not in ("", spec.default, "false") and spec.name not in _WITH_ENGINE
+    ]
+    context = text(ctx, "context") or "."
+    needed += ["context (an address)"] if "://" in context or context.startswith("git@") else []
+    if needed:
+        raise ActionFailed(
+            f"Docker's Buildx is not installed, and these inputs need it: {', '.join(sorted(needed))}",
+            hint="Install Docker's Buildx plugin, or remove the inputs.",
+        )
+    argv = ["akashic", "image", "build", "--engine", "docker", "--context", context, "--output", metadata]
+    if text(ctx, "file"):
+        argv += ["--file", text(ctx, "file")]
+    elif context != ".":
+        argv += ["--file", f"{context.rstrip('/')}/Dockerfile"]
+    for name, option in (("tags", "--tag"), ("add-hosts", "--add-host")):
+        for value in items(ctx, name):
+            argv += [option, value]
+    for name, option in (("build-args", "--build-arg"), ("labels", "--label")):
+        for value in lines(ctx, name):
+            argv += [option, value]
+    for name, option in (("target", "--target"), ("network", "--network")):
+        if text(ctx, name):
+            argv += [option, text(ctx, name)]
+    if items(ctx, "platforms"):
+        argv += ["--platforms", ",".join(items(ctx, "platforms"))]
+    argv += [f"--{flag}" for flag in ("no-cache", "pull", "push") if boolean(ctx, flag)]
+    for name in ("cache-from", "cache-to"):
+        for value in lines(ctx, name):
+            if re.search(r"(?:^|,)type=(?!inline|registry)", value) or "mode=max" in value:
+                ctx.log(f"{name}: {value}: the engine keeps its own cache instead (Buildx is not installed).")
+            else:
+                argv += [f"--{name}", value]
+    return argv
+
+
 def own_command(ctx: ActionContext, metadata: str) -> list[str]:
     """`akashic image build` with the inputs. Raises ActionFailed for an input that needs an engine."""
     needed = []
@@ -97,8 +143,12 @@ def own_command(ctx: ActionContext, metadata: str) -> list[str]:
 def _main(ctx: ActionContext) -> None:
     metadata = f"{ctx.sandbox.temp}/build-{os.urandom(6).hex()}.json"
     ctx.sandbox.write(metadata, b"")
-    with_engine = engine_answers(ctx)
-    argv = engine_command(ctx, metadata) if with_engine else own_command(ctx, metadata)
+    if buildx_there(ctx):
+        argv = engine_command(ctx, metadata)
+    elif engine_there(ctx):
+        argv = api_command(ctx, metadata)
+    else:
+        argv = own_command(ctx, metadata)
     try:
         status, output = ctx.exec(argv)
     finally:

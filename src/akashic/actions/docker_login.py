@@ -73,6 +73,7 @@ LOGIN = Builtin(
         *declare("registry", "username", "password", "scope"),
         ActionInput(name="ecr", default="auto", refused=_NO, allowed=("", "auto", "false")),
         ActionInput(name="logout", default="true"),
+        ActionInput(name="attempts", default="1"),
         ActionInput(name="registry-auth", refused="give one step for each registry"),
     ),
     main=_main,

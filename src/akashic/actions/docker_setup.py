@@ -1,10 +1,8 @@
 """`docker/setup-qemu-action` and `docker/setup-buildx-action`. Source: their READMEs and metadata.
 
-Where a container engine answers,
-a Buildx builder is made for the job and removed with it. Emulators are never
-installed,
-because that changes the machine: the action says which are registered. Without an engine images are
-built by `akashic image build`, which needs neither.
+Where Buildx is installed, a builder is made for the job and removed with it; elsewhere images are built by
+`akashic image build`, which needs none. Emulators are never installed, because that changes the machine: the
+action says which are registered.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from akashic.actions.inputs import boolean, declare, items, lines, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
+from akashic.errors import AkashicError
 
 _EMULATORS = {
     "aarch64": "linux/arm64", "arm": "linux/arm/v7", "i386": "linux/386", "ppc64le": "linux/ppc64le",
@@ -48,9 +47,20 @@ def _qemu(ctx: ActionContext) -> None:
     ctx.log(f"Available platforms: {','.join(there)}")
 
 
-def engine_answers(ctx: ActionContext) -> bool:
-    """Whether a container engine with Buildx can be used in this job."""
-    for argv in (("docker", "version", "--format", "{{.Server.Version}}"), ("docker", "buildx", "version")):
+def engine_there(ctx: ActionContext) -> bool:
+    """Whether a container engine answers to this job, asked through its API."""
+    from akashic.containers.engine import Engine  # only these actions pay for it
+
+    try:
+        Engine.connect(ctx.env).ping()
+    except AkashicError:
+        return False
+    return True
+
+
+def buildx_there(ctx: ActionContext) -> bool:
+    """Whether the job has Docker's Buildx, and an engine behind it."""
+    for argv in (("docker", "buildx", "version"), ("docker", "version", "--format", "{{.Server.Version}}")):
         status, _ = ctx.exec(argv, log=False)
         if status.code:
             return False
@@ -62,14 +72,16 @@ def _buildx(ctx: ActionContext) -> None:
     there = items(ctx, "platforms") or platforms(ctx)
     driver = text(ctx, "driver") or "docker-container"
     install, use = boolean(ctx, "install"), boolean(ctx, "use", default=True)
-    if engine_answers(ctx):
+    if buildx_there(ctx):
         if driver != "docker":
             _create(ctx, name, driver, use=use)
         if install:
             ctx.exec(("docker", "buildx", "install"))
     else:
         _refuse_engine_inputs(ctx)
-        ctx.log("No container engine answers: images are built by `akashic image build`.")
+        driver = "docker"
+        how = "BuildKit in the engine, asked by" if engine_there(ctx) else "no engine, by"
+        ctx.log(f"Buildx is not installed: images are built with {how} `akashic image build`.")
     node = {"name": f"{name}0", "endpoint": text(ctx, "endpoint"), "status": "running",
             "platforms": ",".join(there)}  # fmt: skip
     ctx.output("name", name)
@@ -110,8 +122,8 @@ def _refuse_engine_inputs(ctx: ActionContext) -> None:
     given = [name for name in names if text(ctx, name)]
     if given:
         raise ActionFailed(
-            f"no container engine answers, and these inputs need one: {', '.join(given)}",
-            hint="Start Docker or Podman, or remove the inputs.",
+            f"Docker's Buildx is not there, and these inputs need it: {', '.join(given)}",
+            hint="Install Buildx (and start Docker), or remove the inputs.",
         )
 
 
@@ -126,7 +138,7 @@ SETUP_QEMU = Builtin(
     name="docker/setup-qemu-action",
     inputs=(
         *declare(image="docker.io/tonistiigi/binfmt:latest", platforms="all", cache_image="true"),
-        *declare("reset"),
+        *declare("cache-image-path", "reset"),
     ),
     outputs=("platforms",),
     main=_qemu,

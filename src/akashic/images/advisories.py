@@ -177,6 +177,7 @@ def _finding(record: dict[str, Any], affected: dict[str, Any], package: Package)
         where=f"{package.name}=={package.version}",
         message=f"{', '.join(names)}: {summary[:300]}",
         hint=f"fixed in {', '.join(fixed)}" if fixed else "no fixed version is known",
+        unfixed=not fixed,
     )
 
 

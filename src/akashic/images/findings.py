@@ -19,8 +19,9 @@ _SCORES = {"low": "2.0", "medium": "5.0", "high": "8.0", "critical": "9.5"}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding. `where` is a path in the image, a package, or a part of the configuration; `allowed` is
-    the reason for which it was accepted, empty when it was not."""
+    """One finding. `where` is a path in the image, a package, or a part of the configuration; `unfixed` says
+    that no version without it is known; `allowed` is the reason for which it was accepted, empty when it was
+    not."""
 
     rule: str
     severity: Severity
@@ -28,7 +29,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     line: int = 0
     hint: str = ""
+    unfixed: bool = False
     allowed: str = ""
+
+
+SCANNERS = ("vuln", "secret", "misconfig", "license")
+
+
+def scanner_of(finding: Finding) -> str:
+    """Which kind of scanner finds such a thing, by the names that users know."""
+    for beginning, scanner in (("vulnerability/", "vuln"), ("secret/", "secret"), ("license-", "license")):
+        if finding.rule.startswith(beginning):
+            return scanner
+    return {"sensitive-file": "secret", "advisory-unreadable": "vuln"}.get(finding.rule, "misconfig")
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
 if TYPE_CHECKING:
     from akashic.app import Application
     from akashic.images.compose import Service
+    from akashic.images.findings import Finding
     from akashic.images.locate import Located
     from akashic.images.trial import Trial
 
@@ -33,6 +34,11 @@ def configure_scan(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--advisories", default="", metavar="PATH", help="OSV records: a folder, or the zip that OSV exports"
+    )
+
+    sub.add_argument("--ignore-unfixed", action="store_true", help="no vulnerabilities that have no fix")
+    sub.add_argument(
+        "--scanners", default="", metavar="LIST", help="only some of vuln, secret, misconfig, license"
     )
 
 
@@ -98,7 +104,7 @@ def scan(args: argparse.Namespace, context: CommandContext, application: Applica
             Path(image.layout), image.digest, ScanPolicy(advisories=place), platform=platform
         )
     ]
-    found = list(dict.fromkeys(found))
+    found = _wanted(args, list(dict.fromkeys(found)))
     allow = AllowList()
     if args.allow_list:
         path = context.cwd / args.allow_list
@@ -130,6 +136,18 @@ def scan(args: argparse.Namespace, context: CommandContext, application: Applica
         file=context.stderr,
     )
     return EXIT_FAILED if failing else EXIT_OK
+
+
+def _wanted(args: argparse.Namespace, found: list[Finding]) -> list[Finding]:
+    """What `--scanners` and `--ignore-unfixed` leave. Raises UsageError."""
+    from akashic.images.findings import SCANNERS, scanner_of
+
+    names = [name.strip() for name in args.scanners.split(",") if name.strip()]
+    unknown = [name for name in names if name not in SCANNERS]
+    if unknown:
+        raise UsageError(f"--scanners {unknown[0]!r}: expected some of {', '.join(SCANNERS)}")
+    kept = [finding for finding in found if not names or scanner_of(finding) in names]
+    return [finding for finding in kept if not (args.ignore_unfixed and finding.unfixed)]
 
 
 def test(args: argparse.Namespace, context: CommandContext, application: Application, image: Located) -> int:
