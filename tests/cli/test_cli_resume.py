@@ -222,3 +222,18 @@ jobs:
     result = cli("resume", "1")
     assert result.returncode == 0, result.stdout
     assert result.stdout.count("not run again") == 2
+
+
+def test_reports_of_steps_that_are_not_run_again_stay_and_can_be_read(cli: Cli) -> None:
+    xml = "<testsuite name='unit'><testcase name='a'/></testsuite>"
+    cli.workflow(steps(f'echo "{xml}" > junit.xml', "exit 1"))
+    cli.commit()
+    assert cli("run").returncode == 1
+    cli.workflow(steps(f'echo "{xml}" > junit.xml', "true"))
+    result = cli("resume", "1")
+    assert result.returncode == 0 and "unit (junit.xml): 1 passed" in result.stdout
+    logs = cli("logs", "1")
+    assert "junit.xml: 1 passed" in logs.stderr and "akashic logs 1 --report junit.xml" in logs.stderr
+    assert cli("logs", "1", "--report", "junit.xml").stdout == xml + "\n"
+    missing = cli("logs", "1", "--report", "other.xml")
+    assert missing.returncode == 2 and "its reports: junit.xml" in missing.stderr

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akashic.runner.reports import NoReportError, read_lcov, read_report, read_sarif, read_xml
+from akashic.runner.report_formats import (
+    NoReportError,
+    read_coverage_json,
+    read_go_profile,
+    read_lcov,
+    read_sarif,
+    read_xml,
+)
+from akashic.runner.reports import describe, read_report
 
 JUNIT = b"""<?xml version="1.0"?><testsuites><testsuite name="unit">
 <testcase name="a"/><testcase name="b"><failure message="x">y</failure></testcase>
@@ -128,3 +136,84 @@ def test_reports_written_by_the_job_are_summarised_and_kept(house: Any) -> None:
     assert b"testsuite" in kept and b"s3cret-title" not in kept
     assert "Report out/test-bad.xml: not read" in outcome.log
     assert "Report out/pom.xml" not in outcome.log
+
+
+JACOCO = """<?xml version="1.0"?><!DOCTYPE report PUBLIC "-//JACOCO//DTD Report 1.1//EN" "report.dtd">
+<report name="app"><package name="p"><counter type="LINE" missed="9" covered="1"/></package>
+<counter type="BRANCH" missed="1" covered="1"/><counter type="LINE" missed="1" covered="3"/></report>"""
+CLOVER = """<?xml version="1.0"?><coverage generated="1"><project><file><metrics statements="1"
+coveredstatements="1"/></file><metrics statements="10" coveredstatements="4"/></project></coverage>"""
+GO = """mode: set
+example.com/a/a.go:3.2,5.10 3 1
+example.com/a/a.go:7.2,8.10 1 0
+example.com/a/a.go:7.2,8.10 1 0
+"""
+TRX = """<TestRun xmlns="http://microsoft.com/schemas/VisualStudio/TeamTest/2010"><ResultSummary>
+<Counters total="6" executed="5" passed="3" failed="2" error="0" notExecuted="1"/>
+</ResultSummary></TestRun>"""
+NUNIT = '<test-run total="4" passed="2" failed="1" skipped="1"><test-suite passed="2"/></test-run>'
+XUNIT = """<assemblies><assembly name="/b/A.dll" passed="2" failed="1" skipped="0" errors="1"/>
+<assembly name="B.dll" passed="1" failed="0" skipped="0" errors="0"/></assemblies>"""
+
+BY_DEFAULT = [
+    # the file as its tool calls it, its content, what is said of it
+    ("junit.xml", JUNIT.decode(), "2 passed, 1 failed, 1 errors, 1 skipped"),  # pytest, jest
+    (
+        "TEST-com.acme.AppTest.xml",
+        JUNIT.decode(),
+        "2 passed, 1 failed, 1 errors, 1 skipped",
+    ),  # Gradle
+    ("results.trx", TRX, "3 passed, 2 failed, 0 errors, 1 skipped"),  # dotnet test
+    ("TestResult.xml", NUNIT, "2 passed, 1 failed, 0 errors, 1 skipped"),  # NUnit
+    ("xunit.xml", XUNIT, "3 passed, 1 failed, 1 errors, 0 skipped"),  # xUnit.net
+    ("coverage.xml", COBERTURA.decode(), "75.0 % of lines covered"),  # coverage.py, coverlet, gcovr
+    ("cobertura-coverage.xml", COBERTURA.decode(), "75.0 % of lines covered"),  # Istanbul
+    ("jacoco.xml", JACOCO, "75.0 % of lines covered"),
+    ("jacocoTestReport.xml", JACOCO, "75.0 % of lines covered"),  # Gradle
+    ("clover.xml", CLOVER, "40.0 % of lines covered"),  # PHPUnit, Jest
+    ("lcov.info", "SF:a\nLF:8\nLH:6\nend_of_record\n", "75.0 % of lines covered"),  # Jest, c8, llvm-cov
+    ("coverage.lcov", "SF:a\nLF:8\nLH:6\nend_of_record\n", "75.0 % of lines covered"),  # coverage.py
+    ("coverage.out", GO, "75.0 % of lines covered"),
+    ("cover.out", GO, "75.0 % of lines covered"),
+    ("c.out", GO, "75.0 % of lines covered"),
+    ("coverprofile.out", GO, "75.0 % of lines covered"),
+    ("coverage.json", '{"totals": {"percent_covered": 75.0}}', "75.0 % of lines covered"),  # coverage.py
+    ("coverage-summary.json", '{"total": {"lines": {"pct": 75}}}', "75.0 % of lines covered"),  # Istanbul
+    (".last_run.json", '{"result": {"line": 75.0}}', "75.0 % of lines covered"),  # SimpleCov
+    ("semgrep.sarif", '{"runs": [{"tool": {"driver": {"name": "s"}}, "results": [{}]}]}', "s: 1 warning"),
+    (
+        "results.sarif.json",
+        '{"runs": [{"tool": {"driver": {"name": "s"}}, "results": []}]}',
+        "s: no findings",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), BY_DEFAULT, ids=[row[0] for row in BY_DEFAULT])
+def test_files_are_recognised_as_tools_call_them(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    report = read_report(tmp_path / name, name)
+    assert report is not None and describe(report) == said
+
+
+def test_files_of_the_same_names_that_are_no_reports(tmp_path: Path) -> None:
+    for name, content in (
+        ("coverage.json", "{}"),
+        ("profile.txt", "me: a person"),
+        ("report.xml", "<report/>"),
+    ):
+        (tmp_path / name).write_text(content)
+        assert read_report(tmp_path / name, name) is None
+    assert read_coverage_json(b'{"totals": {"percent_covered": "x"}}', "c.json") is None
+    with pytest.raises(NoReportError):
+        read_coverage_json(b"[" * 100_000, "c.json")
+    assert read_go_profile(b"mode: set\n" + b"a" * 5000 + b":1.1,2.2 1 1\n", "c.out") is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_profile_or_none(content: bytes) -> None:
+    read_go_profile(b"mode: set\n" + content, "c.out")
+    try:
+        read_coverage_json(content, "c.json")
+    except NoReportError:
+        return

@@ -54,6 +54,7 @@ class KeptJob(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     attempt: int
     matrix: Any = None
+    started_at: float
     exported: dict[str, str]
     path: tuple[str, ...]
     steps: dict[str, Any]
@@ -73,6 +74,7 @@ def snapshot(state: JobState, first_step: int) -> KeptJob:
         number=state.number,
         attempt=state.request.attempt,
         matrix=state.request.matrix,
+        started_at=state.started_at,
         exported=dict(state.exported),
         path=tuple(state.path),
         steps=dict(frame.steps),
@@ -140,6 +142,8 @@ def take_up(state: JobState, kept: KeptJob) -> None:
     for post in kept.posts:
         state.posts.append(_later_step(state, post))
     state.number = kept.number
+    # What the earlier steps wrote is this attempt's report, too.
+    state.started_at = kept.started_at
 
 
 def tell_reused(state: JobState, kept: KeptJob) -> None:

@@ -1,13 +1,11 @@
 """Test results, coverage and findings that steps left in the workspace: recognised, summarised, kept.
 
-Formats: JUnit XML, Cobertura XML, LCOV, SARIF 2.1.0. An XML file may have any name: its root tells.
-Files are hostile: XML with a document type is refused (it is how entities are defined and
-expanded), sizes, depths and numbers are capped.
+An XML file may have any name: its root tells. The names of other files are those that tools give by default.
+Files are hostile: links are not followed, sizes are capped, and see `report_formats`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,19 +15,28 @@ from typing import Any
 from akashic.engine.requests import TestReport
 from akashic.errors import AkashicError
 from akashic.executors.protocol import Unsupported
+from akashic.runner.report_formats import (
+    XML_ROOTS,
+    NoReportError,
+    read_coverage_json,
+    read_go_profile,
+    read_lcov,
+    read_sarif,
+    read_xml,
+)
 from akashic.runner.state import JobState
 
 FILE_BYTES_MAX = 32 * 1024 * 1024
 REPORTS_MAX = 50
 FILES_SEEN_MAX = 200_000
-ELEMENTS_MAX = 1_000_000
-FINDINGS_MAX = 100_000
 _HEAD_BYTES = 4096
 _XML_NAME = re.compile(
-    r"(?i)(junit|test|result|report|coverage|cobertura|surefire|pytest|xunit|nose|e2e).*\.xml$"
+    r"(?i)(junit|test|result|report|coverage|cobertura|surefire|pytest|xunit|nose|e2e|jacoco|clover).*\.xml$|\.trx$"
 )
 _OTHER_XML_NAME = re.compile(r"(?i)\.xml$")
 _LCOV_NAME = re.compile(r"(?i)(^lcov.*|.*\.lcov|coverage.*)\.?(info|lcov|dat)$")
+_GO_NAME = re.compile(r"(?i)^(c|cover|coverage|profile)\.(out|cov|txt)$|\.coverprofile$|^coverprofile")
+_JSON_NAME = re.compile(r"^coverage(-summary)?\.json$|^\.last_run\.json$")
 _SARIF_NAME = re.compile(r"(?i)\.sarif(\.json)?$")
 _SKIPPED_FOLDERS = frozenset(
     {
@@ -44,10 +51,6 @@ _SKIPPED_FOLDERS = frozenset(
         ".mypy_cache",
     }
 )
-
-
-class NoReportError(Exception):
-    """The file is not a report, or not one that is safe to read; the message says why."""
 
 
 def collect_reports(state: JobState, say: Callable[[str], None]) -> None:
@@ -141,6 +144,10 @@ def _kind(name: str) -> str:
         return "xml"
     if _OTHER_XML_NAME.search(name):
         return "other"
+    if _GO_NAME.search(name):
+        return "go"
+    if _JSON_NAME.search(name):
+        return "json"
     return "lcov" if _LCOV_NAME.search(name) else ""
 
 
@@ -153,16 +160,22 @@ def read_report(path: Path, shown: str) -> TestReport | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             content = file.read(_HEAD_BYTES)
-            if kind == "other" and _root(content) not in ("testsuites", "testsuite", "coverage"):
+            if kind == "other" and _root(content) not in XML_ROOTS:
                 return None
             content += file.read(FILE_BYTES_MAX + 1 - len(content))
     except OSError as error:
         raise NoReportError(error.strerror or "cannot be read") from error
     if len(content) > FILE_BYTES_MAX:
         raise NoReportError(f"larger than {FILE_BYTES_MAX // (1024 * 1024)} MiB")
-    if kind == "sarif":
-        return read_sarif(content, shown)
-    return read_lcov(content, shown) if kind == "lcov" else read_xml(content, shown)
+    return _READERS.get(kind, read_xml)(content, shown)
+
+
+_READERS: dict[str, Callable[[bytes, str], TestReport | None]] = {
+    "sarif": read_sarif,
+    "lcov": read_lcov,
+    "go": read_go_profile,
+    "json": read_coverage_json,
+}
 
 
 class _RootFound(Exception):
@@ -190,163 +203,3 @@ def _root(head: bytes) -> str:
     except expat.ExpatError:
         pass
     return ""
-
-
-def read_xml(content: bytes, shown: str) -> TestReport | None:
-    """JUnit or Cobertura. Raises NoReportError for XML with a document type, or that is broken."""
-    # Imported here: most jobs leave no report.
-    from xml.parsers import expat
-
-    parser = expat.ParserCreate()
-    tally = _Tally()
-    count = 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal count
-        count += 1
-        if count > ELEMENTS_MAX:
-            raise NoReportError(f"more than {ELEMENTS_MAX:,} elements")
-        tally.start(name.rpartition(":")[2], attributes)
-
-    def refuse(*_: Any) -> None:
-        raise NoReportError("it defines a document type or entities, which a report does not need")
-
-    def doctype(name: str, system: str | None, public: str | None, internal: bool) -> None:
-        # Cobertura names its DTD; nothing is fetched. Definitions of its own are how entities explode.
-        if internal or name != "coverage":
-            refuse()
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda name: tally.end(name.rpartition(":")[2])
-    parser.StartDoctypeDeclHandler = doctype
-    parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = lambda *_: 0
-    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    try:
-        parser.Parse(content, True)
-    except expat.ExpatError as error:
-        raise NoReportError(f"not well-formed XML: {error}") from error
-    return tally.report(shown)
-
-
-class _Tally:
-    """Counts test cases and covered lines while a document is read."""
-
-    def __init__(self) -> None:
-        self._root = ""
-        self._title = ""
-        self._rate = ""
-        self._covered = ""
-        self._valid = ""
-        self._case: str | None = None
-        self._passed = self._failed = self._errors = self._skipped = 0
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._root:
-            self._root = name
-            self._rate = attributes.get("line-rate", "")
-            self._covered = attributes.get("lines-covered", "")
-            self._valid = attributes.get("lines-valid", "")
-        if name == "testsuite" and not self._title:
-            self._title = attributes.get("name", "")[:200]
-        if name == "testcase":
-            self._case = "passed"
-        elif self._case is not None:
-            outcome = {"failure": "failed", "error": "errors", "skipped": "skipped"}.get(name)
-            if outcome is not None and self._case == "passed":
-                self._case = outcome
-
-    def end(self, name: str) -> None:
-        if name == "testcase" and self._case is not None:
-            self._passed += self._case == "passed"
-            self._failed += self._case == "failed"
-            self._errors += self._case == "errors"
-            self._skipped += self._case == "skipped"
-            self._case = None
-
-    def report(self, shown: str) -> TestReport | None:
-        if self._root in ("testsuites", "testsuite"):
-            return TestReport(
-                kind="junit",
-                path=shown,
-                title=self._title or "tests",
-                passed=self._passed,
-                failed=self._failed,
-                errors=self._errors,
-                skipped=self._skipped,
-            )
-        if self._root == "coverage":
-            percent = _percent(self._covered, self._valid)
-            if percent is None:
-                rate = _number(self._rate)
-                percent = None if rate is None else min(100.0, max(0.0, rate * 100))
-            return (
-                None
-                if percent is None
-                else TestReport(kind="coverage", path=shown, title="coverage", coverage_percent=percent)
-            )
-        return None
-
-
-def read_lcov(content: bytes, shown: str) -> TestReport | None:
-    """LCOV: lines hit of lines found."""
-    found = hit = 0
-    for prefix, digits in re.findall(rb"^(LF|LH):(\d{1,9})\s*$", content, re.MULTILINE):
-        if prefix == b"LF":
-            found += int(digits)
-        else:
-            hit += int(digits)
-    if not found:
-        return None
-    return TestReport(
-        kind="coverage", path=shown, title="coverage", coverage_percent=min(100.0, 100 * hit / found)
-    )
-
-
-def read_sarif(content: bytes, shown: str) -> TestReport:
-    """SARIF: findings by level. Raises NoReportError."""
-    try:
-        document = json.loads(content)
-        runs = document["runs"]
-        names: list[str] = []
-        findings: dict[str, int] = {}
-        total = 0
-        for run in runs:
-            driver = run.get("tool", {}).get("driver", {})
-            names.append(str(driver.get("name", ""))[:100])
-            defaults = {
-                rule.get("id"): rule.get("defaultConfiguration", {}).get("level", "warning")
-                for rule in driver.get("rules", [])
-            }
-            for result in run.get("results") or []:
-                total += 1
-                if total > FINDINGS_MAX:
-                    raise NoReportError(f"more than {FINDINGS_MAX:,} findings")
-                if result.get("suppressions"):
-                    continue
-                level = result.get("level") or defaults.get(result.get("ruleId")) or "warning"
-                level = level if level in ("error", "warning", "note", "none") else "warning"
-                findings[level] = findings.get(level, 0) + 1
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NoReportError(f"not SARIF: {error}") from error
-    return TestReport(
-        kind="sarif",
-        path=shown,
-        title=", ".join(name for name in names if name) or "findings",
-        findings=findings,
-    )
-
-
-def _percent(part: str, whole: str) -> float | None:
-    numerator, denominator = _number(part), _number(whole)
-    if numerator is None or not denominator:
-        return None
-    return min(100.0, max(0.0, 100 * numerator / denominator))
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value == value and abs(value) < 1e12 else None

@@ -7,13 +7,16 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 from akashic.app.application import Application
 from akashic.app.history import is_driven, load_state
 from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
 from akashic.cli.present.style import Style
+from akashic.cli.present.summary import report_figures
 from akashic.cli.present.texts import label, log_text
+from akashic.engine.requests import TestReport
 from akashic.engine.runstate import InstanceState, RunState
 from akashic.errors import EXIT_OK, UsageError
 from akashic.journal.logs import LogLine
@@ -29,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on while the run does")
     parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line came")
     parser.add_argument("--attempt", type=int, default=0, metavar="N", help="an earlier attempt of the job")
+    parser.add_argument(
+        "--report", default="", metavar="PATH", help="print a report that a step left (junit.xml, …) instead"
+    )
     parser.add_argument(
         "--environment", default="", metavar="ENV", help="what the release that ENV serves printed instead"
     )
@@ -49,6 +55,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             [*state.instances, *(path for path in state.jobs if not state.jobs[path].instances)]
         )
         raise UsageError(f"run {state.created.sequence} has no job {args.job}", hint=f"its jobs: {known}")
+    if args.report:
+        return _report(args, state, application, context)
     printer = _Printer(context, timestamps=args.timestamps)
     if args.follow and not state.finished:
         _follow(application, run_id, args.job, printer)
@@ -60,6 +68,47 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         elif args.job:
             attempts = f" in attempt {attempt}" if args.attempt else ""
             context.stderr.write(f"{instance.key} has printed nothing{attempts}: it is {instance.status}\n")
+    if not context.json:
+        _tell_reports(state, args.job, context)
+    return EXIT_OK
+
+
+def _reports(state: RunState, job: str) -> list[tuple[InstanceState, TestReport]]:
+    return [
+        (one, report)
+        for one in _matching(state, job)
+        for report in (one.result.reports if one.result is not None else ())
+    ]
+
+
+def _tell_reports(state: RunState, job: str, context: CommandContext) -> None:
+    """What was recognised, and how to look at it; on standard error, since nobody printed it."""
+    found = _reports(state, job)
+    for one, report in found:
+        context.stderr.write(label(f"{one.key}: {report.path}: {report_figures(report)}") + "\n")
+    if found:
+        path = found[0][1].path
+        context.stderr.write(
+            label(f"to see one: akashic logs {state.created.sequence} --report {path}") + "\n"
+        )
+
+
+def _report(
+    args: argparse.Namespace, state: RunState, application: Application, context: CommandContext
+) -> int:
+    """A kept report as it was left, secrets masked. Raises UsageError when there is none of that path."""
+    found = _reports(state, args.job)
+    wanted = [report for _, report in found if args.report in (report.path, PurePosixPath(report.path).name)]
+    if not wanted:
+        known = ", ".join(dict.fromkeys(report.path for _, report in found)) or "none"
+        raise UsageError(
+            f"run {state.created.sequence} left no report {args.report}", hint=f"its reports: {known}"
+        )
+    if not wanted[0].digest:
+        raise UsageError(f"{wanted[0].path} was too large to be kept")
+    with application.blobs.open(wanted[0].digest) as content:
+        text = content.read().decode("utf-8", "replace")
+    context.stdout.write(text if text.endswith("\n") else text + "\n")
     return EXIT_OK
 
 

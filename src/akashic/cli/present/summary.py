@@ -75,7 +75,7 @@ def _annotations(view: RunView, style: Style) -> list[str]:
 def reports(view: RunView) -> list[str]:
     """A line for each report that the run's jobs left."""
     return [
-        label(f"{job.name}: {report.title or report.path}: {report_figures(report)}")
+        label(f"{job.name}: {report.title or report.path} ({report.path}): {report_figures(report)}")
         for job in view.jobs
         for report in job.reports
     ]
