@@ -7,6 +7,8 @@ crosses folders; the Dockerfile and `.dockerignore` itself are always sent).
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import tarfile
 import tempfile
@@ -49,6 +51,7 @@ def packed_context(folder: str, dockerfile: str) -> Iterator[tuple[Iterator[byte
 def _pack(root: Path, dockerfile: str, file: BinaryIO) -> None:
     rules = read_rules(root / IGNORE_FILE)
     always = {dockerfile.removeprefix("./"), IGNORE_FILE}
+    real_root = os.path.realpath(root)
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
@@ -61,10 +64,22 @@ def _pack(root: Path, dockerfile: str, file: BinaryIO) -> None:
             if info.isreg():
                 # Hard links of the folder are files of their own in the image.
                 info.type, info.linkname = tarfile.REGTYPE, ""
-                with path.open("rb") as content:
+                with _open_inside(real_root, path) as content:
                     archive.addfile(info, content)
             elif info.isdir() or info.issym():
                 archive.addfile(info)
+
+
+def _open_inside(real_root: str, path: Path) -> BinaryIO:
+    """A regular file of the context. What writes to the folder at the same time may have put a link in its
+    place, or in that of a folder above: what is opened is looked at, not its name. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
+    opened = Path(f"/proc/self/fd/{descriptor}").readlink()
+    if not opened.is_relative_to(real_root):
+        file.close()
+        raise PermissionError(errno.EACCES, "leads out of the build context", str(path))
+    return file
 
 
 def read_rules(path: Path) -> list[tuple[bool, re.Pattern[str]]]:

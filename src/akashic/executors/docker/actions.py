@@ -45,7 +45,7 @@ def build(
     try:
         with packed_context(context, dockerfile) as (archive, digest):
             name = f"{REPOSITORY}:{digest[:32]}"
-            if engine.images.exists(name):
+            if not pull and engine.images.exists(name):
                 on_output(f"{dockerfile}: built before from the same files\n".encode(errors="replace"))
                 return name
             engine.images.build(

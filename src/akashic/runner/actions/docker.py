@@ -215,7 +215,9 @@ def _dockerfile(action: ResolvedAction, wanted: str) -> Path:
     root = action.repository_folder or action.workspace_folder or action.folder
     if not path.is_file():
         raise AkashicError(f"{action.uses}: there is no '{wanted}', which `runs.image` names")
-    if not path.resolve().is_relative_to(root.resolve()):
+    # What is looked at is what is built: a step that runs beside this one may change links.
+    path = path.resolve()
+    if not path.is_relative_to(root.resolve()):
         raise AkashicError(f"{action.uses}: '{wanted}' leaves the action's repository")
     return path
 
