@@ -279,3 +279,65 @@ jobs:
 """
     )
     assert "subject repo:octo/app:ref:refs/heads/main for me" in house.akashic("run", "push")
+
+
+BIG = """
+          const crypto = await import('node:crypto')
+          const sum = file => crypto.createHash('sha256').update(fs.readFileSync(file)).digest('hex')
+          fs.mkdirSync('big')
+          fs.writeFileSync('big/noise', crypto.randomBytes(SIZE))
+          const before = sum('big/noise')
+          const files = [process.cwd() + '/big/noise']
+          await artifact.uploadArtifact('big', files, process.cwd(), {compressionLevel: 0})
+          const id = await cache.saveCache(['big'], 'big')
+          if (!(id > 0)) throw new Error('saved as ' + id)
+          fs.rmSync('big', {recursive: true})
+          if (!await cache.restoreCache(['big'], 'big')) throw new Error('no cache')
+          if (sum('big/noise') !== before) throw new Error('cache')
+          const {artifact: found} = await artifact.getArtifact('big')
+          await artifact.downloadArtifact(found.id, {path: process.cwd() + '/back'})
+          if (sum('back/big/noise') !== before) throw new Error('artifact')
+"""
+
+
+@pytest.mark.parametrize("generation", ["v4", "v6"])
+def test_what_the_azure_client_sends_in_blocks_comes_back_as_it_was(
+    checkout: Callable[[str], Any], generation: str
+) -> None:
+    house = checkout(generation)
+    # From 128 MiB on a cache is sent in blocks; an artifact is from 8 MiB on.
+    house.commit(workflow(BIG.replace("SIZE", str(150 << 20))))
+    house.akashic("run", "push")
+
+
+def test_a_fork_s_run_reads_caches_and_writes_none(checkout: Callable[[str], Any]) -> None:
+    house = checkout("v6")
+    script = """
+          fs.mkdirSync('deps', {recursive: true})
+          fs.writeFileSync('deps/x', 'x')
+          const id = await cache.saveCache(['deps'], 'deps-' + process.env.GITHUB_EVENT_NAME)
+          const asked = process.env.ACTIONS_ID_TOKEN_REQUEST_URL ? 'yes' : 'no'
+          console.log('saved as ' + id + ', tokens: ' + asked)
+          fs.writeFileSync('deps/y', process.env.GITHUB_REF)
+          await artifact.uploadArtifact('report', [process.cwd() + '/deps/y'], process.cwd())
+          console.log('found ' + await cache.restoreCache(['deps'], 'deps-push'))
+    """
+    text = workflow(script, permissions="{id-token: write}").replace("on: push", "on: [push, pull_request]")
+    house.commit(text)
+    assert "tokens: yes" in house.akashic("run", "push")
+    repository = {"full_name": "octo/app", "default_branch": "main"}
+    event = {
+        "number": 7,
+        "repository": repository,
+        "pull_request": {
+            "number": 7,
+            "head": {"ref": "evil", "repo": {"full_name": "evil/app", "fork": True}},
+            "base": {"ref": "main", "repo": repository},
+        },
+    }
+    (house.home / "event.json").write_text(json.dumps(event))
+    output = house.akashic("run", "pull_request", "-e", str(house.home / "event.json"))
+    assert "saved as -1, tokens: no" in output and "cache write denied" in output
+    assert "found deps-push" in output
+    (kept,) = [json.loads(line) for line in house.akashic("--json", "cache", "list").splitlines()]
+    assert kept["key"] == "deps-push"
