@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,9 @@ from akashic.source.yaml import (
     YAML_BYTES_MAX,
     YAML_DEPTH_MAX,
     Mapping,
+    Node,
     Scalar,
+    Sequence,
     load,
     resolve_scalar,
     to_data,
@@ -136,3 +140,45 @@ def test_any_text_is_a_value_or_our_error(text: str | bytes) -> None:
         read(text)
     except InvalidInput as error:
         assert error.problems[0].position.file == "f.yml"
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "place"),
+    [
+        ("a: x@y", "@y", (1, 5)),
+        ("a: 'it''s @y'", "@y", (1, 11)),
+        ('a: "\\u0041\\t@y"', "@y", (1, 13)),
+        ("a: |\n  one\n    two @y\n", "@y", (3, 9)),
+        ("a: |2-\n   one @y\n", "@y", (2, 8)),
+        ("a: >\n  one\n  two\n\n  three @y\n", "@y", (5, 9)),
+        ("a: one\n   two\n     @y", "@y", (3, 6)),
+        ('a: "one\n   two\n\n  @y"', "@y", (4, 3)),
+        ('a: "one \\\n     @y"', "@y", (2, 6)),
+        ("a: |  # a comment\n\n  é @y\n", "@y", (3, 5)),
+        ("a: |\r\n  one\r\n  @y\r\n", "@y", (3, 3)),
+        ("[x, {a: one @y}]", "@y", (1, 13)),
+    ],
+)
+def test_a_character_of_a_scalar_has_its_very_place(text: str, word: str, place: tuple[int, int]) -> None:
+    scalar = next(item for item in _scalars(load(text, "f")) if word in item.text)
+    found = scalar.place(scalar.text.index(word))
+    assert (found.line, found.column) == place
+
+
+def _scalars(node: Node) -> list[Scalar]:
+    if isinstance(node, Scalar):
+        return [node]
+    inner = node.items if isinstance(node, Sequence) else [item for _, item in node.entries]
+    return [scalar for item in inner for scalar in _scalars(item)]
+
+
+@given(st.text(st.sampled_from("a b'\"\\\n:#|>-@\u2028é"), max_size=40))
+def test_every_character_that_is_no_space_has_its_place_in_a_quoted_scalar(value: str) -> None:
+    text = yaml.safe_dump({"k": value}, default_style='"', allow_unicode=True, width=20)
+    scalar = load(text, "f").entries[0][1]  # type: ignore[union-attr]
+    assert isinstance(scalar, Scalar) and scalar.text == value
+    lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
+    for offset, character in enumerate(value):
+        place = scalar.place(offset)
+        if character in "ab:#|>-@é'":
+            assert lines[place.line - 1][place.column - 1] == character

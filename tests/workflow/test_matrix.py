@@ -129,7 +129,9 @@ def brute_force(axes: dict[str, list[Any]], include: list[Any], exclude: list[An
         extra = {name: value for name, value in entry.items() if name.lower() not in known}
         fitting = [index for index, row in enumerate(originals) if agrees(row, filters)]
         for index in fitting:
-            results[index] |= extra
+            # Case does not distinguish names: what an earlier entry added is overwritten.
+            names = {name.lower(): name for name in results[index]}
+            results[index] |= {names.get(name.lower(), name): value for name, value in extra.items()}
         if not fitting:
             results.append(filters | extra)
     return results

@@ -213,7 +213,7 @@ def test_each_rule_has_its_message(text: str, message: str) -> None:
 def test_the_place_of_an_expression_is_the_place_of_its_word() -> None:
     assert problems(HEAD + '    steps:\n      - run: "echo ${{ nope }}"\n')[0].startswith("6:24 ")
     block = HEAD + "    steps:\n      - run: |\n          a\n          ${{ nope }}\n"
-    assert problems(block)[0].startswith("8:1 ")
+    assert problems(block)[0].startswith("8:15 ")
 
 
 WORDS = st.sampled_from(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgspec
 import yaml
 
+from akashic.source.places import Lines, Places
 from akashic.source.position import InvalidInput, Position, Problem
 
 try:
@@ -29,12 +31,18 @@ YAML_NODES_MAX = 200_000
 
 class Scalar(msgspec.Struct, frozen=True):
     """A single value. `text` is what stands in the file (without quotes), `value` what it means; `style` is
-    "" (plain), a quote, or `|` or `>` for a block."""
+    "" (plain), a quote, or `|` or `>` for a block; `lines` are the lines of its file, when known."""
 
     value: bool | int | float | str | None
     text: str
     position: Position
     style: str = ""
+    lines: Lines | None = None
+
+    def place(self, offset: int) -> Position:
+        """The place in the file of a character of `text`."""
+        found = _places(self).find(offset) if self.lines is not None else None
+        return self.position if found is None else Position(self.position.file, *found)
 
 
 class Sequence(msgspec.Struct, frozen=True):
@@ -59,6 +67,13 @@ class Mapping(msgspec.Struct, frozen=True):
 
 
 Node = Scalar | Sequence | Mapping
+
+
+@lru_cache(maxsize=64)
+def _places(scalar: Scalar) -> Places:
+    assert scalar.lines is not None
+    position = scalar.position
+    return Places(scalar.text, scalar.style, scalar.lines, position.line, position.column)
 
 
 def to_data(node: Node) -> Any:
@@ -187,6 +202,7 @@ class _Composer:
     def __init__(self, text: str, file: str) -> None:
         self.file = file
         self.parser = _Parser(text)
+        self.lines = Lines(text)
         self.anchors: dict[str, tuple[Node, int] | None] = {}
         self.nodes = 0
 
@@ -260,7 +276,7 @@ class _Composer:
             value = resolve_scalar(text) if plain and tag != "!" else text
         elif tag != _TAG + "str":
             value = resolve_scalar(text)
-        return Scalar(value, text, self.position(event), "" if plain else event.style)
+        return Scalar(value, text, self.position(event), "" if plain else event.style, self.lines)
 
     def sequence(self, start: Any, depth: int) -> tuple[Sequence, int]:
         items: list[Node] = []

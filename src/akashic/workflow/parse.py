@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, load
 from akashic.workflow.contexts import AVAILABILITY, NOTHING
 from akashic.workflow.model import Job, Workflow
@@ -85,15 +84,17 @@ def _check_needs(reader: Reader, jobs: dict[str, Job], mapping: Mapping) -> None
     complete = True
     for key, value in mapping.entries:
         job = jobs.get(key.text)
-        for need in job.needs if job else ():
-            if need.lower() not in by_name:
-                complete = False
-                reader.add(
-                    _need_place(value, need),
-                    f"the job `{key.text}` needs `{need}`, which is no job of this workflow",
-                    hint=reader.hint(need, [name for name in names if name != key.text]),
-                    rule="needs",
-                )
+        node = value.get("needs") if isinstance(value, Mapping) else None
+        for scalar in scalars(node) if node is not None and job is not None and job.needs else ():
+            if scalar.text.lower() in by_name:
+                continue
+            complete = False
+            reader.add(
+                scalar.position,
+                f"the job `{key.text}` needs `{scalar.text}`, which is no job of this workflow",
+                hint=reader.hint(scalar.text, by_name.values()),
+                rule="needs",
+            )
     for name, job in jobs.items():
         # GitHub compares without regard to case; from here on a need is written as its job.
         needs = tuple(dict.fromkeys(by_name.get(need.lower(), need) for need in job.needs))
@@ -107,14 +108,6 @@ def _check_needs(reader: Reader, jobs: dict[str, Job], mapping: Mapping) -> None
             hint="remove one of these `needs`",
             rule="needs",
         )
-
-
-def _need_place(job: Node, need: str) -> Position:
-    node = job.get("needs") if isinstance(job, Mapping) else None
-    for scalar in scalars(node) if node else ():
-        if scalar.text == need:
-            return scalar.position
-    return job.position
 
 
 def _cycle(jobs: dict[str, Job]) -> list[str]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from akashic.source.data import Problems, kind_name
-from akashic.source.position import Position
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, to_data
 from akashic.workflow.contexts import KNOWN_CONTEXTS, NOTHING, Availability
 from akashic.workflow.expressions import ExpressionError, parse_expression, split_template
@@ -84,19 +83,6 @@ def walk(tree: Tree) -> Iterator[Tree]:
             yield from walk(argument)
 
 
-def place_in(scalar: Scalar, offset: int) -> Position:
-    """The place of a character of a scalar's text; the line is exact, the column where the text allows it."""
-    start = scalar.position
-    before = scalar.text[:offset]
-    newlines = before.count("\n")
-    if scalar.style in ("|", ">"):
-        return Position(start.file, start.line + 1 + newlines, 1)
-    if newlines:
-        return Position(start.file, start.line + newlines, 1)
-    quote = 1 if scalar.style else 0
-    return Position(start.file, start.line, start.column + quote + offset)
-
-
 def scalars(node: Node) -> Iterator[Scalar]:
     """Every scalar in a node, keys included."""
     if isinstance(node, Scalar):
@@ -140,7 +126,7 @@ class Reader(Problems):
         try:
             segments = split_template(scalar.text)
         except ExpressionError as error:
-            self.add(place_in(scalar, error.offset), error.detail, hint=error.hint, rule="expression")
+            self.add(scalar.place(error.offset), error.detail, hint=error.hint, rule="expression")
             return
         for text, is_expression, offset in segments:
             if is_expression:
@@ -149,12 +135,12 @@ class Reader(Problems):
     def check_expression(self, scalar: Scalar, text: str, offset: int, availability: Availability) -> None:
         """One expression that starts at `offset` of the scalar's text."""
         if availability is NOTHING:
-            self.add(place_in(scalar, offset), "an expression is not allowed here", rule="expression")
+            self.add(scalar.place(offset), "an expression is not allowed here", rule="expression")
             return
         try:
             expression = parse_expression(text)
         except ExpressionError as error:
-            place = place_in(scalar, offset + error.offset)
+            place = scalar.place(offset + error.offset)
             self.add(place, error.detail, hint=error.hint, rule="expression")
             return
         if expression.contexts <= availability.contexts and not (
@@ -171,7 +157,7 @@ class Reader(Problems):
                 known = tree.name.lower() in KNOWN_CONTEXTS
                 available = ", ".join(sorted(availability.contexts))
                 self.add(
-                    place_in(scalar, offset + tree.offset),
+                    scalar.place(offset + tree.offset),
                     f"the context `{tree.name}` is not available here"
                     if known
                     else f"unrecognized named-value `{tree.name}`",
@@ -182,7 +168,7 @@ class Reader(Problems):
                 )
             elif isinstance(tree, Call) and tree.name in SPECIAL_FUNCTIONS - availability.functions:
                 self.add(
-                    place_in(scalar, offset + tree.offset),
+                    scalar.place(offset + tree.offset),
                     f"the function `{FUNCTIONS[tree.name][0]}` is not available here",
                     rule="context",
                 )

@@ -14,7 +14,7 @@ from akashic.workflow.contexts import AVAILABILITY
 from akashic.workflow.events import EVENTS, FILTER_KEYS, EventKind
 from akashic.workflow.globs import GlobError, compile_glob
 from akashic.workflow.model import CallOutput, CallSecret, Filters, Input, InputType, Template, Trigger
-from akashic.workflow.parse_common import Reader, has_expression, scalar_of
+from akashic.workflow.parse_common import Reader, has_expression, scalars
 
 DISPATCH_INPUTS_MAX = 25
 """GitHub's limit on the inputs of `workflow_dispatch`."""
@@ -112,10 +112,11 @@ def _types(reader: Reader, kind: EventKind, node: Node | None) -> tuple[str, ...
     if node is None:
         return None
     types = reader.plains(node, f"`types` of `{kind.name}`")
-    for name in types if kind.types else ():
+    for scalar in scalars(node) if kind.types else ():
+        name = scalar.text
         if name not in (kind.types or ()):
             reader.add(
-                scalar_of(node, name).position,
+                scalar.position,
                 f"`{name}` is not an activity type of the event `{kind.name}`",
                 hint=reader.hint(name, kind.types or ()),
                 rule="event",
@@ -148,11 +149,11 @@ def _filters(reader: Reader, kind: EventKind, found: dict[str, Node]) -> Filters
 
 def _patterns(reader: Reader, key: str, node: Node) -> tuple[str, ...]:
     patterns = reader.plains(node, f"`{key}`")
-    for pattern in patterns:
+    for scalar in scalars(node):
         try:
-            compile_glob(pattern.removeprefix("!"))
+            compile_glob(scalar.text.removeprefix("!"))
         except GlobError as error:
-            reader.add(scalar_of(node, pattern).position, error.message, hint=error.hint, rule="glob")
+            reader.add(scalar.position, error.message, hint=error.hint, rule="glob")
     if not key.endswith("-ignore") and patterns and all(pattern.startswith("!") for pattern in patterns):
         reader.add(
             node.position,

@@ -7,7 +7,6 @@ import re
 from akashic.source.data import Problems
 from akashic.source.yaml import Scalar
 from akashic.workflow.lint.document import Document
-from akashic.workflow.parse_common import place_in
 
 _COMMAND = re.compile(r"::(set-output|save-state|set-env|add-path)\b", re.IGNORECASE)
 _FILES = {
@@ -30,7 +29,7 @@ def check(document: Document, problems: Problems) -> None:
                 name = match.group(1).lower()
                 refused = name in _REFUSED
                 problems.add(
-                    place_in(node, match.start()),
+                    node.place(match.start()),
                     f"the command `::{name}` is {'refused' if refused else 'deprecated'}",
                     hint=f'append to the file "${_FILES[name]}" instead',
                     rule="deprecated",

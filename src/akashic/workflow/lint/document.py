@@ -14,7 +14,7 @@ from akashic.workflow.expressions.ast import Context, Index, Literal
 from akashic.workflow.expressions.ast import Node as Tree
 from akashic.workflow.expressions.template import is_insert
 from akashic.workflow.model import Workflow
-from akashic.workflow.parse_common import place_in, walk
+from akashic.workflow.parse_common import walk
 
 ResolveAction = Callable[[str], ActionMetadata | None]
 _CONDITIONS = frozenset({"if"})
@@ -38,12 +38,10 @@ class JobNode(msgspec.Struct, frozen=True):
     key: Scalar
     mapping: Mapping
     steps: tuple[StepNode, ...]
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        node = self.mapping.get("needs")
-        items = node.items if isinstance(node, Sequence) else (node,)
-        return tuple(item.text for item in items if isinstance(item, Scalar))
+    needs: dict[str, str]
+    """As written, by the name in lower case."""
+    outputs: dict[str, str]
+    """The same for the names of its outputs."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -57,7 +55,7 @@ class Found(msgspec.Struct, frozen=True):
 
     def place(self, tree: Tree) -> Position:
         """Where a part of the expression stands."""
-        return place_in(self.scalar, self.offset + tree.offset)
+        return self.scalar.place(self.offset + tree.offset)
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -78,6 +76,7 @@ class Document:
         self.workflow = workflow
         self._resolve = resolve_action
         self._actions: dict[str, ActionMetadata | None] = {}
+        self._parsed: dict[tuple[int, bool], tuple[tuple[Expression, int, bool], ...]] = {}
         self.jobs = tuple(_jobs(root))
 
     def action(self, uses: str) -> ActionMetadata | None:
@@ -89,7 +88,28 @@ class Document:
 
     def expressions(self, node: Node | None = None, path: tuple[str, ...] = ()) -> Iterator[Found]:
         """Every expression below a node (the whole file by default) that can be parsed."""
-        yield from _expressions(self.root if node is None else node, path)
+        at = self.root if node is None else node
+        if isinstance(at, Scalar):
+            yield from self.in_scalar(at, path)
+        elif isinstance(at, Sequence):
+            for index, item in enumerate(at.items):
+                yield from self.expressions(item, (*path, str(index)))
+        else:
+            for key, value in at.entries:
+                if "${{" in key.text:
+                    yield from self.in_scalar(key, path)
+                yield from self.expressions(value, (*path, key.text))
+
+    def in_scalar(self, scalar: Scalar, path: tuple[str, ...] = ()) -> Iterator[Found]:
+        """The expressions of one scalar; one below the key `if` is an expression as a whole."""
+        condition = bool(path) and path[-1] in _CONDITIONS
+        # Many rules look at the same scalars; nodes live as long as the document, so that ids are theirs.
+        known = self._parsed.get((id(scalar), condition))
+        if known is None:
+            known = tuple(_scalar_expressions(scalar, condition))
+            self._parsed[id(scalar), condition] = known
+        for expression, offset, embedded in known:
+            yield Found(scalar, expression, offset, path, embedded)
 
 
 def _jobs(root: Mapping) -> Iterator[JobNode]:
@@ -98,7 +118,18 @@ def _jobs(root: Mapping) -> Iterator[JobNode]:
         if isinstance(node, Mapping):
             found: list[StepNode] = []
             _steps(node.get("steps"), found, 0)
-            yield JobNode(key, node, tuple(found))
+            needs = node.get("needs")
+            items = needs.items if isinstance(needs, Sequence) else (needs,)
+            outputs = node.get("outputs")
+            yield JobNode(
+                key,
+                node,
+                tuple(found),
+                {item.text.lower(): item.text for item in items if isinstance(item, Scalar)},
+                {name.text.lower(): name.text for name, _ in outputs.entries}
+                if isinstance(outputs, Mapping)
+                else {},
+            )
 
 
 def _steps(node: Node | None, found: list[StepNode], depth: int) -> None:
@@ -109,27 +140,13 @@ def _steps(node: Node | None, found: list[StepNode], depth: int) -> None:
                 _steps(item.get("parallel"), found, depth + 1)
 
 
-def _expressions(node: Node, path: tuple[str, ...]) -> Iterator[Found]:
-    if isinstance(node, Scalar):
-        yield from scalar_expressions(node, path)
-    elif isinstance(node, Sequence):
-        for index, item in enumerate(node.items):
-            yield from _expressions(item, (*path, str(index)))
-    else:
-        for key, value in node.entries:
-            if "${{" in key.text:
-                yield from scalar_expressions(key, path)
-            yield from _expressions(value, (*path, key.text))
-
-
-def scalar_expressions(scalar: Scalar, path: tuple[str, ...]) -> Iterator[Found]:
-    """The expressions of one scalar; one below the key `if` is an expression as a whole."""
+def _scalar_expressions(scalar: Scalar, condition: bool) -> Iterator[tuple[Expression, int, bool]]:
+    """(the expression, its offset, whether there is text around it)."""
     text = scalar.text
     if "${{" not in text:
-        if path and path[-1] in _CONDITIONS and text.strip():
-            parsed = _parsed(text)
-            if parsed is not None:
-                yield Found(scalar, parsed, 0, path, False)
+        parsed = _parsed(text) if condition and text.strip() else None
+        if parsed is not None:
+            yield parsed, 0, False
         return
     if is_insert(text):
         return
@@ -140,7 +157,7 @@ def scalar_expressions(scalar: Scalar, path: tuple[str, ...]) -> Iterator[Found]
     for part, is_expression, offset in segments:
         parsed = _parsed(part) if is_expression else None
         if parsed is not None:
-            yield Found(scalar, parsed, offset, path, len(segments) > 1)
+            yield parsed, offset, len(segments) > 1
 
 
 def _parsed(text: str) -> Expression | None:

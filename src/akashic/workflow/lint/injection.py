@@ -7,11 +7,13 @@ from whoever opens an issue or a pull request; pasted into `run:` they are code.
 
 from __future__ import annotations
 
+from typing import Any
+
 from akashic.source.data import Problems
 from akashic.source.yaml import Mapping, Node, Scalar
 from akashic.workflow.expressions.ast import Call, Index, Logical
 from akashic.workflow.expressions.ast import Node as Tree
-from akashic.workflow.lint.document import Chain, Document, JobNode, StepNode, chain_of, scalar_expressions
+from akashic.workflow.lint.document import Chain, Document, JobNode, StepNode, chain_of
 
 _PERSON = "name email username"
 _PATHS = """
@@ -71,54 +73,78 @@ Tainted = dict[tuple[str, ...], str]
 def check(document: Document, problems: Problems) -> None:
     """Look at every script."""
     outputs = _outputs(document)
+    workflow: Tainted = {}
+    _env_taint(document, document.root.get("env"), workflow)
     for job in document.jobs:
-        base = _job_taint(document, job, outputs)
+        base = _job_taint(document, job, workflow, outputs)
         for step in job.steps:
-            tainted = dict(base)
-            _env_taint(step.mapping.get("env"), tainted)
+            tainted = base
+            env = step.mapping.get("env")
+            if env is not None:
+                tainted = dict(base)
+                _env_taint(document, env, tainted)
             for node in _scripts(step):
-                _check_script(node, tainted, problems)
+                _check_script(document, node, tainted, problems)
 
 
-def _outputs(document: Document) -> Tainted:
-    """The outputs of jobs that carry what a stranger wrote, along any chain of needs."""
-    outputs: Tainted = {}
-    # Each pass carries a taint one job further; there are no longer chains than jobs.
-    for _ in document.jobs:
-        before = dict(outputs)
-        for job in document.jobs:
-            node = job.mapping.get("outputs")
-            tainted = _job_taint(document, job, outputs)
-            for key, value in node.entries if isinstance(node, Mapping) else ():
-                level = _scalar_taint(value, tainted)
-                if level:
-                    outputs["needs", job.key.text.lower(), "outputs", key.text.lower()] = level
-        if outputs == before:
-            break
+def _outputs(document: Document) -> dict[str, Tainted]:
+    """The outputs of each job that carry what a stranger wrote, along any chain of needs."""
+    workflow: Tainted = {}
+    _env_taint(document, document.root.get("env"), workflow)
+    outputs: dict[str, Tainted] = {}
+    for job in _in_order(document):
+        tainted = _job_taint(document, job, workflow, outputs)
+        name = job.key.text.lower()
+        node = job.mapping.get("outputs")
+        found: Tainted = {}
+        for key, value in node.entries if isinstance(node, Mapping) else ():
+            level = _scalar_taint(document, value, tainted)
+            if level:
+                found["needs", name, "outputs", key.text.lower()] = level
+        outputs[name] = found
     return outputs
 
 
-def _job_taint(document: Document, job: JobNode, outputs: Tainted) -> Tainted:
-    tainted = dict(outputs)
-    _env_taint(document.root.get("env"), tainted)
-    _env_taint(job.mapping.get("env"), tainted)
+def _in_order(document: Document) -> list[JobNode]:
+    """The jobs, each after the ones that it needs; a circle is cut anywhere."""
+    jobs = {job.key.text.lower(): job for job in document.jobs}
+    ordered: dict[str, JobNode] = {}
+    seen: set[str] = set()
+    for start in jobs:
+        stack = [(start, False)]
+        while stack:
+            name, ready = stack.pop()
+            if ready:
+                ordered[name] = jobs[name]
+            elif name in jobs and name not in seen:
+                seen.add(name)
+                stack.append((name, True))
+                stack.extend((need, False) for need in jobs[name].needs)
+    return list(ordered.values())
+
+
+def _job_taint(document: Document, job: JobNode, workflow: Tainted, outputs: dict[str, Tainted]) -> Tainted:
+    tainted = dict(workflow)
+    for need in job.needs:
+        tainted |= outputs.get(need, {})
+    _env_taint(document, job.mapping.get("env"), tainted)
     return tainted
 
 
-def _env_taint(node: Node | None, tainted: Tainted) -> None:
+def _env_taint(document: Document, node: Node | None, tainted: Tainted) -> None:
     for key, value in node.entries if isinstance(node, Mapping) else ():
         path = ("env", key.text.lower())
-        level = _scalar_taint(value, tainted)
+        level = _scalar_taint(document, value, tainted)
         if level:
             tainted[path] = level
         else:
             tainted.pop(path, None)
 
 
-def _scalar_taint(node: Node, tainted: Tainted) -> str:
+def _scalar_taint(document: Document, node: Node, tainted: Tainted) -> str:
     if not isinstance(node, Scalar) or "${{" not in node.text:
         return ""
-    levels = [_taint(found.expression.root, tainted, False) for found in scalar_expressions(node, ())]
+    levels = [_taint(found.expression.root, tainted, False) for found in document.in_scalar(node)]
     return max(levels, key=_RANK.__getitem__, default="")
 
 
@@ -133,8 +159,8 @@ def _scripts(step: StepNode) -> list[Scalar]:
     return [node for node in nodes if isinstance(node, Scalar)]
 
 
-def _check_script(node: Scalar, tainted: Tainted, problems: Problems) -> None:
-    for found in scalar_expressions(node, ()):
+def _check_script(document: Document, node: Scalar, tainted: Tainted, problems: Problems) -> None:
+    for found in document.in_scalar(node):
         level = _taint(found.expression.root, tainted, False)
         if level:
             problems.add(
@@ -175,6 +201,11 @@ def _chain_taint(chain: Chain, tainted: Tainted, whole: bool) -> str:
             if _covers(path, chain.keys, whole):
                 found = "warning"
         return found
+    at: tuple[Any, ...] = (chain.context, *chain.keys)
+    if not whole and None not in at:
+        known: dict[Any, str] = tainted
+        found_levels = (known.get(at[:length], "") for length in range(2, len(at) + 1))
+        return next((level for level in found_levels if level), "")
     levels = [
         level
         for path, level in tainted.items()

@@ -105,10 +105,9 @@ def _check_need(
     if chain.context != "needs" or not chain.keys or chain.keys[0] is None:
         return
     name = chain.written[1]
-    needs = [need.lower() for need in job.needs]
-    if chain.keys[0] not in needs:
+    if chain.keys[0] not in job.needs:
         exists = chain.keys[0] in jobs
-        hint = f"add `{name}` to its `needs`" if exists else problems.hint(name, job.needs)
+        hint = f"add `{name}` to its `needs`" if exists else problems.hint(name, job.needs.values())
         _report(problems, found, chain, f"the job `{job.key.text}` does not need `{name}`", hint)
         return
     _check_outputs(found, chain, jobs.get(chain.keys[0]), problems, _NEED_PROPERTIES)
@@ -137,11 +136,9 @@ def _check_outputs(
         return
     if len(chain.keys) < 3 or chain.keys[2] is None or job.mapping.get("uses") is not None:
         return
-    outputs = job.mapping.get("outputs")
-    names = [key.text for key, _ in outputs.entries] if isinstance(outputs, Mapping) else []
-    if chain.keys[1] == "outputs" and chain.keys[2] not in [name.lower() for name in names]:
+    if chain.keys[1] == "outputs" and chain.keys[2] not in job.outputs:
         message = f"the job `{job.key.text}` has no output `{chain.written[3]}`"
-        _report(problems, found, chain, message, problems.hint(chain.written[3], names))
+        _report(problems, found, chain, message, problems.hint(chain.written[3], job.outputs.values()))
 
 
 def _input_names(document: Document) -> set[str] | None:
