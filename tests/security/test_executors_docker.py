@@ -1,0 +1,139 @@
+"""Attacks on the executor of containers; rows of the list of incidents."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from akashic.cancellation import Cancellation
+from akashic.executors.container_options import ContainerOptions
+from akashic.executors.docker.actions import action_config
+from akashic.executors.docker.create_options import parse_create_options
+from akashic.executors.docker.executor import DockerExecutor
+from akashic.executors.docker.layout import Layout
+from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, Tree
+
+HOSTILE = "a\" --privileged -v /:/host 'b' $(touch /tmp/x) `id` ; reboot \n--env EVIL=1"
+
+
+def _executor(folder: Path, image: str, **options: Any) -> DockerExecutor:
+    return DockerExecutor(
+        state_dir=str(folder / "state"),
+        cache_dir=str(folder / "cache"),
+        tool_cache=str(folder / "tools"),
+        environ=os.environ,
+        options=ContainerOptions(images={"ubuntu-latest": image}, pull="never", **options),
+    )
+
+
+def _run(
+    folder: Path, image: str, script: str, container: ContainerSpec | None = None, **options: Any
+) -> str:
+    spec = SandboxSpec(
+        run_id=f"attack-{os.urandom(4).hex()}",
+        job_key="build",
+        attempt=1,
+        repository="ada/demo",
+        tree=Tree(root=str(folder), commit=""),
+        labels=("ubuntu-latest",),
+        container=container,
+    )
+    sandbox = _executor(folder, image, **options).open(spec, cancellation=Cancellation())
+    said: list[bytes] = []
+    try:
+        sandbox.exec(
+            ["bash", "-c", script],
+            env={**sandbox.base_env, "HOSTILE": HOSTILE},
+            cwd=sandbox.workspace,
+            on_output=said.append,
+            cancellation=Cancellation(),
+        )
+    finally:
+        sandbox.close()
+    return b"".join(said).decode()
+
+
+def test_row_6_values_never_become_options_of_the_engine(tmp_path: Path) -> None:
+    config = action_config(
+        "image",
+        entrypoint=HOSTILE,
+        args=[HOSTILE],
+        env={"WORD": HOSTILE},
+        workdir="/github/workspace",
+        labels={"l": HOSTILE},
+        host={},
+    )
+    assert config["Entrypoint"] == [HOSTILE] and config["Cmd"] == [HOSTILE]
+    assert f"WORD={HOSTILE}" in config["Env"] and config["HostConfig"] == {}
+
+
+@pytest.mark.docker
+def test_row_6_values_arrive_in_a_container_as_they_are(tmp_path: Path, base_image: str) -> None:
+    container = ContainerSpec(image=base_image, env={"WORD": HOSTILE})
+    assert _run(tmp_path, base_image, 'printf "%s" "$WORD$HOSTILE"', container) == HOSTILE * 2
+
+
+@pytest.mark.parametrize("option", ["--network host", "--entrypoint sh", "--pid host", "--uts=host",
+                                    "--volumes-from other", "--env-file /etc/passwd", "--nonsense 1"])  # fmt: skip
+def test_row_6_options_that_lead_out_of_the_job_are_refused(option: str) -> None:
+    with pytest.raises(ExecutorError, match=option.split(" ")[0].split("=")[0]):
+        parse_create_options("container.options", option)
+
+
+@pytest.mark.docker
+def test_row_22_the_engine_s_socket_is_mounted_only_when_it_is_named(tmp_path: Path, base_image: str) -> None:
+    look = "ls /var/run/docker.sock /run/docker.sock /run/podman 2>/dev/null; echo looked"
+    assert _run(tmp_path / "a", base_image, look) == "looked\n"
+    named = _run(tmp_path / "b", base_image, look, daemon_socket="/var/run/docker.sock")
+    assert "/var/run/docker.sock" in named
+
+
+@pytest.mark.docker
+def test_row_22_nothing_is_mounted_that_was_not_asked_for(tmp_path: Path, base_image: str) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    points = _run(tmp_path, base_image, "cut -d' ' -f2 /proc/mounts").split()
+    own = ("/", "/proc", "/dev", "/sys", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/run", "/tmp")
+    kept = ("/__w", "/__t", "/__e/agent", "/__e/node", "/github/home", "/github/workflow")
+    known = (*own[1:], *kept)
+    strange = [p for p in points if p != "/" and not any(p == k or p.startswith(f"{k}/") for k in known)]
+    assert strange == []
+
+
+@pytest.mark.docker
+def test_row_22_what_runs_a_job_cannot_be_changed_from_inside(tmp_path: Path, base_image: str) -> None:
+    said = _run(tmp_path, base_image, "echo x > /__e/agent/agent.pyc || echo refused; ls -A /__w/_temp")
+    assert "refused" in said and ".akashic" not in said
+
+
+@pytest.mark.docker
+def test_row_35_links_are_not_followed_out_of_the_job_s_folders(tmp_path: Path, base_image: str) -> None:
+    spec = SandboxSpec(
+        run_id=f"attack-{os.urandom(4).hex()}", job_key="b", attempt=1, repository="a/b",
+        tree=Tree(root=str(tmp_path), commit=""), labels=("ubuntu-latest",),
+    )  # fmt: skip
+    sandbox = _executor(tmp_path, base_image).open(spec, cancellation=Cancellation())
+    try:
+        sandbox.exec(
+            ["bash", "-c", "ln -s /etc/passwd out; ln -s / root"],
+            env=sandbox.base_env,
+            cwd=sandbox.workspace,
+            on_output=lambda _: None,
+            cancellation=Cancellation(),
+        )
+        with pytest.raises(ExecutorError):
+            sandbox.read(f"{sandbox.workspace}/out", bytes_max=10)
+        with pytest.raises(ExecutorError):
+            sandbox.write(f"{sandbox.workspace}/root/tmp/akashic-attack", b"x")
+        assert not Path("/tmp/akashic-attack").exists()
+    finally:
+        sandbox.close()
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/..", "", "a/\n", "a/_temp", "a/$(id)"])
+def test_row_1_a_repository_s_name_makes_no_folder_outside(tmp_path: Path, name: str) -> None:
+    layout = Layout.make(str(tmp_path / "box"), str(tmp_path / "tools"), name)
+    assert Path(layout.host(layout.workspace)).resolve().is_relative_to(tmp_path / "box")
+    assert layout.workspace != "/__w/_temp/_temp"
