@@ -222,3 +222,22 @@ F=
     for bad in ("A 1", 'A="open'):
         with pytest.raises(UsageError, match=r"\.env:1"):
             parse_dotenv(bad, ".env")
+
+
+def test_the_case_of_an_environments_name_does_not_matter(secrets_file: SecretsFile) -> None:
+    secrets_file.set("token", Secret("one"), scope="Production")
+    assert secrets_file.resolve("production") == secrets_file.resolve("PRODUCTION") == {"TOKEN": "one"}
+    assert not secrets_file.set("TOKEN", Secret("two"), scope="production")
+    assert [info.scope for info in secrets_file.list("PRODUCTION")] == ["production"]
+    found = secrets_file.get("token", "Production")
+    assert found is not None and found.reveal() == "two"
+    secrets_file.remove("token", scope="PRODUCTION")
+    assert secrets_file.resolve("production") == {}
+
+
+def test_other_scopes_come_before_the_environments_own(secrets_file: SecretsFile) -> None:
+    for scope, value in (("repository", "r"), ("shared", "s"), ("production", "p")):
+        secrets_file.set("A", Secret(value), scope=scope)
+    secrets_file.set("B", Secret("s"), scope="Shared")
+    assert secrets_file.resolve("production", also=("shared",)) == {"A": "p", "B": "s"}
+    assert secrets_file.resolve("staging", also=("shared",)) == {"A": "s", "B": "s"}

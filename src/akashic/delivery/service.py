@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets as chance
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,21 @@ from typing import Any
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.delivery.checks import check, check_all, failures, health_check
 from akashic.delivery.config import Config, EnvironmentConfig, LocalTarget, MemoryTarget, Target
+from akashic.delivery.effects import DeploymentEffects
 from akashic.delivery.gates import EnvironmentGates, ref_of
-from akashic.delivery.messages import message_of
 from akashic.delivery.releases import Release, Releases, short_ref
 from akashic.delivery.targets import MemoryTarget as MemoryTargetPort
-from akashic.delivery.targets import Plan, TargetStatus
 from akashic.delivery.targets import Target as TargetPort
-from akashic.driver.deployments import DeploymentDriver, EffectOutcome, Lookup
+from akashic.delivery.targets import TargetStatus
+from akashic.driver.deployments import DeploymentDriver
 from akashic.driver.ports import Clock
 from akashic.engine.deployment import Deployment, EnvironmentState
 from akashic.engine.deployment_codec import PREFIX
 from akashic.engine.deployment_events import (
-    BACK,
     AnyDeploymentEvent,
     DeploymentRequested,
     DeploymentReviewed,
-    Effect,
-    Evidence,
     Kind,
 )
 from akashic.engine.events import RunCreated
@@ -86,7 +81,15 @@ class Deployments:
         self.notify_only = notify_only
         self.progress = progress
         self._targets: dict[type, TargetPort] = dict(targets or {})
-        self.port = _Port(self, secrets)
+        self.port = DeploymentEffects(
+            gates=gates,
+            target=self.target,
+            layout=releases.layout,
+            secrets=secrets,
+            tell=self._tell,
+            # Looked up each time: a command sets its own.
+            progress=lambda environment, text: self.progress(environment, text),
+        )
         self.driver = DeploymentDriver(
             journal=journal, port=self.port, clock=clock, locks=state_dir / "environments" / "_locks"
         )
@@ -332,6 +335,12 @@ class Deployments:
                 self._targets[kind] = LocalTargetPort(self.state_dir)
         return self._targets[kind]
 
+    def _tell(self, message: Message, receivers: tuple[str, ...]) -> None:
+        if receivers and self.notify_only is not None:
+            self.notify_only(message, receivers)
+        else:
+            self.notify(message)
+
     def _environment(self, name: str) -> tuple[str, EnvironmentConfig]:
         known, found = self.config.find(name)
         if found is not None:
@@ -370,153 +379,6 @@ class Deployments:
         return release
 
 
-class _Port:
-    """The world of deployments: gates, targets, checks, people."""
-
-    def __init__(self, service: Deployments, secrets: Callable[[str], Mapping[str, str]]) -> None:
-        self.service = service
-        self.secrets = secrets
-
-    def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:
-        return self.service.gates.rules(deployment, now)
-
-    def perform(
-        self, effect: Effect, deployment: Deployment, key: str, cancellation: Cancellation
-    ) -> EffectOutcome:
-        try:
-            plan = self._plan(deployment)
-            target = self.service.target(plan.config.target)
-            progress = self._progress(deployment)
-            match effect:
-                case "prepare":
-                    return self._prepare(target, plan, key, progress, cancellation)
-                case "apply":
-                    progress("switching traffic")
-                    return target.apply(plan, key, progress=progress)
-                case "verify":
-                    return self._verify(target, plan, progress)
-                case "settle":
-                    return self._settle(target, plan, progress, cancellation)
-                case "promote":
-                    return target.promote(plan, key, progress=progress)
-                case "rollback":
-                    progress("rolling back")
-                    return target.rollback(plan, key, progress=progress)
-        except AkashicError as error:
-            return EffectOutcome(error=error.message + (f" ({error.hint})" if error.hint else ""))
-        except OSError as error:
-            return EffectOutcome(error=f"{error.filename or 'this machine'}: {error.strerror or error}")
-
-    def look_up(self, effect: Effect, deployment: Deployment, key: str) -> Lookup:
-        if effect in ("verify", "settle"):
-            # Looking changes nothing: it is simply done again.
-            return Lookup(state="absent")
-        try:
-            plan = self._plan(deployment)
-            target = self.service.target(plan.config.target)
-            return target.look_up(plan, key, progress=self._progress(deployment))
-        except AkashicError:
-            return Lookup(state="unknown")
-
-    def told(self, event: AnyDeploymentEvent, deployment: Deployment) -> None:
-        config = _spec(deployment)
-        link = config.url or deployment.url
-        message = message_of(event, deployment, link=link)
-        if message is None:
-            return
-        try:
-            if config.notifications and self.service.notify_only is not None:
-                self.service.notify_only(message, config.notifications)
-            else:
-                self.service.notify(message)
-        except Exception as error:  # whatever a receiver does, what was deployed is deployed
-            self.service.progress(deployment.request.environment, f"nobody could be told: {error}")
-
-    def _prepare(
-        self, target: TargetPort, plan: Plan, key: str, progress: Any, cancellation: Cancellation
-    ) -> EffectOutcome:
-        outcome = target.prepare(plan, key, progress=progress, cancellation=cancellation)
-        if cancellation.is_set() and not outcome.error:
-            return EffectOutcome(error=f"cancelled: {cancellation.reason}")
-        if outcome.error or not outcome.url.startswith("http") or plan.rollback:
-            return outcome
-        # What is wrong before the switch hurts nobody.
-        evidence = check_all(outcome.url, plan.config.smoke)
-        wrong = failures(evidence)
-        error = f"a check failed before the switch: {wrong}" if wrong else ""
-        return msgspec.structs.replace(outcome, error=error, evidence=(*outcome.evidence, *evidence))
-
-    def _verify(self, target: TargetPort, plan: Plan, progress: Any) -> EffectOutcome:
-        status = target.status(plan.environment)
-        url, address = status.url, status.address
-        if not url.startswith("http"):
-            trouble = target.alive(plan)
-            return EffectOutcome(error=trouble)
-        progress("checking")
-        health = check(url, health_check(plan.config.health), address=address)
-        evidence = (health, *check_all(url, plan.config.smoke, address=address))
-        wrong = failures(evidence)
-        return EffectOutcome(error=f"a check failed: {wrong}" if wrong else "", evidence=evidence)
-
-    def _settle(
-        self, target: TargetPort, plan: Plan, progress: Any, cancellation: Cancellation
-    ) -> EffectOutcome:
-        """Watch it for the settle time; `failures` bad answers in a row, or a restart, end it."""
-        settle_s = 0.0 if plan.rollback else plan.config.strategy.settle_s
-        health = plan.config.health
-        status = target.status(plan.environment)
-        url, address = status.url, status.address
-        deadline = time.monotonic() + settle_s
-        if settle_s:
-            progress(f"settling for {settle_s:g} s")
-        in_a_row = 0
-        last: tuple[Evidence, ...] = ()
-        while True:
-            trouble = target.alive(plan)
-            if trouble:
-                return EffectOutcome(error=f"it did not settle: {trouble}", evidence=last)
-            if url.startswith("http"):
-                found = check(url, health_check(health), address=address)
-                last = (found,)
-                in_a_row = 0 if found.passed else in_a_row + 1
-                if in_a_row >= health.failures:
-                    return EffectOutcome(error=f"it did not settle: {found.message}", evidence=last)
-            if cancellation.is_set():
-                return EffectOutcome(error=f"cancelled: {cancellation.reason}")
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 and not in_a_row:
-                return EffectOutcome(evidence=last)
-            cancellation.wait(min(health.interval_s, max(left_s, 0.05)))
-
-    def _plan(self, deployment: Deployment) -> Plan:
-        request = deployment.request
-        values = self.secrets(request.environment) if request.trust == "trusted" else {}
-
-        def secret(name: str) -> str:
-            if name not in values:
-                raise AkashicError(
-                    f"the secret {name} of the environment {request.environment} is not set",
-                    hint=f"akashic secret set {name} --env {request.environment}",
-                )
-            return values[name]
-
-        return Plan(
-            environment=request.environment,
-            deployment=deployment.id,
-            number=request.number,
-            release=request.release,
-            config=_spec(deployment),
-            layout=str(self.service.releases.layout.resolve()),
-            previous=deployment.previous,
-            restores=request.restores,
-            rollback=request.kind in BACK,
-            secrets=secret,
-        )
-
-    def _progress(self, deployment: Deployment) -> Callable[[str], None]:
-        return lambda text: self.service.progress(deployment.request.environment, text)
-
-
 def _same_branch(name: str, config: EnvironmentConfig, state: EnvironmentState, ref: str) -> None:
     """A preview is of one branch; another one with the same slug must not take it. Raises UsageError."""
     last = next(reversed(state.deployments.values()), None)
@@ -526,8 +388,3 @@ def _same_branch(name: str, config: EnvironmentConfig, state: EnvironmentState, 
         f"{name} is the preview of the branch {last.request.ref}, not of {ref}",
         hint=f"rename one of the branches, or remove the preview: akashic preview rm {name}",
     )
-
-
-def _spec(deployment: Deployment) -> EnvironmentConfig:
-    """The configuration as it was when the deployment was asked for."""
-    return msgspec.convert(deployment.request.spec, EnvironmentConfig)
