@@ -76,8 +76,11 @@ def test_row_6_values_arrive_in_a_container_as_they_are(tmp_path: Path, base_ima
     assert _run(tmp_path, base_image, 'printf "%s" "$WORD$HOSTILE"', container) == HOSTILE * 2
 
 
-@pytest.mark.parametrize("option", ["--network host", "--entrypoint sh", "--pid host", "--uts=host",
-                                    "--volumes-from other", "--env-file /etc/passwd", "--nonsense 1"])  # fmt: skip
+_LEADING_OUT = ("--network host", "--entrypoint sh", "--pid host", "--uts=host", "--volumes-from other",
+                "--env-file /etc/passwd", "--nonsense 1")  # fmt: skip
+
+
+@pytest.mark.parametrize("option", _LEADING_OUT)
 def test_row_6_options_that_lead_out_of_the_job_are_refused(option: str) -> None:
     with pytest.raises(ExecutorError, match=option.split(" ")[0].split("=")[0]):
         parse_create_options("container.options", option)

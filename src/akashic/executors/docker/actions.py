@@ -40,11 +40,12 @@ def build(
     on_output: OutputSink,
     cancellation: Cancellation,
     pull: bool,
+    platform: str = "",
 ) -> str:
     """The image of a Dockerfile; what has been built from the same files is taken again."""
     try:
         with packed_context(context, dockerfile) as (archive, digest):
-            name = f"{REPOSITORY}:{digest[:32]}"
+            name = f"{REPOSITORY}:{digest[:32]}{'-' + platform.replace('/', '-') if platform else ''}"
             if not pull and engine.images.exists(name):
                 on_output(f"{dockerfile}: built before from the same files\n".encode(errors="replace"))
                 return name
@@ -54,6 +55,7 @@ def build(
                 tags=(name,),
                 labels={JOB: "action"},
                 pull=pull,
+                platform=platform,
                 say=line_sink(on_output),
                 cancellation=cancellation,
             )

@@ -456,6 +456,7 @@ class _Opening:
             container=container,
             notes=self._notes,
             pull=self._executor.options.pull,
+            platform=self._executor.options.platform,
             trees=self._executor.trees,
             environ=self._executor.environ,
             action_host=self._action_host(),
@@ -466,6 +467,11 @@ class _Opening:
     def _action_host(self) -> dict[str, Any]:
         """What holds for the containers of Docker actions, too."""
         host: dict[str, Any] = {"Mounts": self._socket_mounts()}
+        chosen = self._executor.options
+        if chosen.privileged:
+            host["Privileged"] = True
+        if chosen.userns:
+            host["UsernsMode"] = chosen.userns
         for key in ("Memory", "PidsLimit", "NanoCpus"):
             if key in self._options.host:
                 host[key] = self._options.host[key]

@@ -42,7 +42,7 @@ def parse_ports(where: str, texts: Iterable[str]) -> list[Port]:
 def _parse_port(where: str, text: str) -> Iterator[Port]:
     mapping, _, protocol = text.strip().partition("/")
     address, inner, outer = "", "", ""
-    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?([0-9-]*):)?([0-9-]+)", mapping)
+    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:]+\]|[0-9]+(?:\.[0-9]+){3}):)?([0-9-]*):)?([0-9-]+)", mapping)
     if match is None or protocol not in ("", "tcp", "udp", "sctp"):
         raise ExecutorError(
             f"{where}: {text!r} is not a port",

@@ -101,6 +101,7 @@ class DockerSandbox:
         container: Mapping[str, Any],
         notes: Sequence[str],
         pull: PullPolicy,
+        platform: str,
         trees: str,
         environ: Mapping[str, str],
         action_host: Mapping[str, Any],
@@ -125,6 +126,7 @@ class DockerSandbox:
         self._layout = layout
         self._link = belongings.link
         self._pull = pull
+        self._platform = platform
         self._trees = trees
         self._environ = environ
         self._action_host = action_host
@@ -252,7 +254,11 @@ class DockerSandbox:
     def pull_image(self, image: str, *, on_output: OutputSink, cancellation: Cancellation) -> None:
         try:
             self._engine.images.ensure(
-                image, self._pull, say=actions.line_sink(on_output), cancellation=cancellation
+                image,
+                self._pull,
+                say=actions.line_sink(on_output),
+                cancellation=cancellation,
+                platform=self._platform,
             )
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
@@ -267,6 +273,7 @@ class DockerSandbox:
             on_output=on_output,
             cancellation=cancellation,
             pull=self._pull == "always",
+            platform=self._platform,
         )
 
     def run_image(
