@@ -8,12 +8,10 @@ from fnmatch import fnmatchcase
 
 from akashic.actions.protocol import ActionContext, ActionFailed
 from akashic.executors.protocol import Unsupported
+from akashic.git import SAFE
 
-GIT_SAFE = (
-    "git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
-    "-c", "safe.directory=*", "-c", "advice.detachedHead=false",
-)  # fmt: skip
-"""No hook runs, neither the repository's nor a template's (CVE-2024-32002, CVE-2025-48384)."""
+GIT_SAFE = ("git", *SAFE, "-c", "safe.directory=*")
+"""No hook runs, neither the repository's nor a template's; a job's folders may be another user's."""
 
 
 def run(

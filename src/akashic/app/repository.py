@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from akashic.app.git import git_output, git_start
 from akashic.errors import UsageError
+from akashic.git import git_output, git_start
 
 _REMOTE = re.compile(r"[:/](?P<owner>[^/:]+)/(?P<name>[^/]+?)(?:\.git)?/?$")
 _ZERO = "0" * 40

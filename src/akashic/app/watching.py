@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from akashic.app.application import Application
-from akashic.app.git import git_output
 from akashic.app.runs import Request, Selection, select
 from akashic.app.workflows import FOLDER, RemoteReader
+from akashic.git import git_output
 
 LOOK_INTERVAL_S = 0.5
 QUIET_S = 0.2

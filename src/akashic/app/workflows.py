@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from akashic.app.git import git_output
 from akashic.app.repository import Repository
 from akashic.errors import AkashicError, UsageError
+from akashic.git import git_output
 from akashic.source.position import InvalidInput, Position, Problem
 from akashic.workflow.model import Workflow
 from akashic.workflow.parse import parse_workflow

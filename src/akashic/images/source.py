@@ -18,6 +18,7 @@ from typing import IO, Literal
 import msgspec
 
 from akashic.errors import AkashicError, UsageError
+from akashic.git import git_argv, git_env, git_start
 from akashic.images.globs import GlobSet
 
 FileKind = Literal["file", "executable", "link"]
@@ -30,8 +31,6 @@ NEVER = GlobSet(("**/.git", "**/.akashic", "**/.env", "**/.env.*", "**/.akashic.
 
 NEVER_EXCEPT = GlobSet(("**/.env.example", "**/.env.sample", "**/.env.template"))
 
-# A configured file-system monitor or hook is a program of the checkout's choice; reading must start none.
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 _KINDS: dict[str, FileKind] = {"100644": "file", "100664": "file", "100755": "executable", "120000": "link"}
 
 
@@ -228,7 +227,10 @@ class _BlobReader:
 
     def __init__(self, root: Path) -> None:
         self._process = subprocess.Popen(
-            [*_GIT, "cat-file", "--batch"], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            git_argv(root, "cat-file", "--batch"),
+            env=git_env(os.environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def read(self, name: str, path: str) -> bytes:
@@ -260,12 +262,11 @@ class _BlobReader:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run([*_GIT, *arguments], cwd=folder, capture_output=True, check=False)
-    except FileNotFoundError as error:
-        missing = "git is not installed" if folder.is_dir() else f"{folder}: no such folder"
-        raise UsageError(missing, hint="an image is built from what git tracks") from error
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="an image is built from what git tracks")
+    with git_start(folder, os.environ, *arguments) as child:
+        output, said = child.communicate()
+    if child.returncode != 0:
+        reason = said.decode(errors="replace").strip().removeprefix("fatal: ")
         raise UsageError(f"git {arguments[0]} in {folder}: {reason or 'failed'}")
-    return done.stdout.decode("utf-8", "surrogateescape")
+    return output.decode("utf-8", "surrogateescape")

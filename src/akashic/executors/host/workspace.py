@@ -27,6 +27,7 @@ from hashlib import sha256
 
 from akashic.executors.host.keeping import trees_in_use
 from akashic.executors.protocol import ExecutorError, Tree
+from akashic.git import SAFE
 
 STATE_FOLDER = ".akashic"
 PREPARED_MAX = 8
@@ -38,8 +39,7 @@ _GIT_ENV = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
-         "-c", "gc.auto=0", "-c", "core.attributesFile=/dev/null")  # fmt: skip
+_SAFE = (*SAFE, "-c", "safe.directory=*", "-c", "core.attributesFile=/dev/null")
 
 
 @dataclass(frozen=True, slots=True)

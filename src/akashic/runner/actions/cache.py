@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from akashic.errors import AkashicError
+from akashic.git import SAFE
 from akashic.runner.actions.uses import RepositoryUse, is_commit
 from akashic.runner.variables import without_loader_variables
 
 FETCH_TIMEOUT_S = 120
 ASK_TIMEOUT_S = 30
 _GIT_OPTIONS = (
-    "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
-    "-c", "core.fsmonitor=false", "-c", "core.symlinks=true", "-c", "advice.detachedHead=false",
-    "-c", "protocol.ext.allow=never", "-c", "core.autocrlf=false",
+    *SAFE, "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
+    "-c", "core.symlinks=true", "-c", "core.autocrlf=false",
     "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false",
 )  # fmt: skip
 

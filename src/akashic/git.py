@@ -1,4 +1,8 @@
-"""How git is asked: with nothing of a surrounding git, and running no program that a repository names."""
+"""How git is asked everywhere: with nothing of a surrounding git, and running no program that a repository
+names.
+
+May import: `akashic.errors`. What a caller needs besides (another owner's folders, no filters) it adds.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,26 @@ from pathlib import Path
 
 from akashic.errors import UsageError
 
-# A repository's own settings can name programs (`core.fsmonitor`) and change what git prints.
-_SETTINGS = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.quotePath=false")
+# A repository's own settings can name programs (hooks, `core.fsmonitor`, the transport `ext`) and change what
+# git prints (CVE-2024-32002, CVE-2025-48384). Collecting garbage in the background would outlive the caller.
+SAFE = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
+    "-c", "core.quotePath=false", "-c", "log.showSignature=false", "-c", "advice.detachedHead=false",
+    "-c", "gc.auto=0",
+)  # fmt: skip
+"""Options that stand before every subcommand."""
 
 
 def git_argv(folder: Path, *argv: str) -> tuple[str, ...]:
     """A git command line for a folder."""
-    return ("git", "-C", str(folder), *_SETTINGS, *argv)
+    return ("git", "-C", str(folder), *SAFE, *argv)
 
 
 def git_env(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for git: settings of a surrounding git (a hook that calls us) must not point us at
     another repository, and its messages are read, so they must be English."""
     env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
-    return env | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def git_start(folder: Path, environ: Mapping[str, str], *argv: str) -> subprocess.Popen[bytes]:
