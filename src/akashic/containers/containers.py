@@ -33,6 +33,7 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     ports: dict[str, tuple[int, ...]]
     addresses: dict[str, str]
+    gateways: dict[str, str]
     gateways: dict[str, str] = {}
     health_test: tuple[str, ...]
 
