@@ -358,7 +358,8 @@ def _braces(pattern: str) -> Iterator[str]:
 
 
 def _check_run(run_id: str) -> None:
-    assert run_id and run_id != "tmp" and "/" not in run_id and not run_id.startswith("."), run_id
+    if not run_id or run_id == "tmp" or "/" in run_id or "\0" in run_id or run_id.startswith("."):
+        raise ArtifactError(f"{run_id[:80]!r} is no run")
 
 
 def _retention(days: int) -> int:
