@@ -328,3 +328,42 @@ def test_nothing_of_this_machine_is_in_a_container(shop: Any) -> None:
         """
     )
     assert run.value("build", "socket") == "no" and run.value("build", "variables") == "0"
+
+
+def test_the_options_of_the_command_line_hold_for_jobs_that_give_none(shop: Any) -> None:
+    run = shop.run(
+        """
+        build:
+          runs-on: ubuntu-latest
+          steps:
+            - run: |
+                echo "host=$(cat /proc/sys/kernel/hostname)"
+                chown 5:5 /tmp 2>/dev/null && echo chown=can || echo chown=cannot
+        options:
+          runs-on: ubuntu-latest
+          container: {image: "{base}", options: --hostname own}
+          steps: [{run: 'echo "host=$(cat /proc/sys/kernel/hostname)"'}]
+        """,
+        *("--container-options", "--hostname given", "--container-cap-drop", "CHOWN"),
+        *("--container-architecture", "linux/amd64"),
+    )
+    assert run.value("build", "host") == "given" and run.value("options", "host") == "own"
+    assert run.value("build", "chown") == "cannot"
+
+
+def test_privileged_containers_are_made_where_the_engine_may(shop: Any) -> None:
+    run = shop.run(
+        """
+        build:
+          runs-on: ubuntu-latest
+          steps:
+            - run: mount -t tmpfs none /mnt && echo job=privileged
+            - uses: docker://{base}
+              with: {entrypoint: /bin/sh, args: '-c "mount -t tmpfs none /mnt && echo action=privileged"'}
+        """,
+        "--privileged",
+        code=None,
+    )
+    if "unable to apply caps" in run.text:
+        pytest.skip("this engine was asked for a privileged container, and has no right to make one")
+    assert run.value("build", "job") == "privileged" and run.value("build", "action") == "privileged"
