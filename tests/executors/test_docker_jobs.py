@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -363,6 +364,17 @@ def test_a_sweep_leaves_what_lives_alone(world: World) -> None:
     try:
         world.executor().sweep()
         assert run(sandbox, "echo alive")[1] == "alive\n"
+    finally:
+        sandbox.close()
+
+
+def test_a_job_reaches_this_machine_at_the_gateway_of_its_network(world: World) -> None:
+    sandbox = world.open(container=ContainerSpec(image=world.image))
+    try:
+        with socket.create_server((sandbox.host_address(), 0)) as server:
+            port = server.getsockname()[1]
+            status, _ = run(sandbox, f"exec 3<>/dev/tcp/{sandbox.host_address()}/{port}")
+        assert status.code == 0
     finally:
         sandbox.close()
 

@@ -34,7 +34,6 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, tuple[int, ...]]
     addresses: dict[str, str]
     gateways: dict[str, str]
-    gateways: dict[str, str] = {}
     health_test: tuple[str, ...]
 
 
