@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint bench docs lock clean
+.PHONY: help up down test test-slow lint bench docs lock clean
 
 help: ## Show what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## Deliver campaign-console from the current commit to a verified production on this machine
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock local
@@ -19,6 +19,10 @@ down: ## Stop everything that `make up` started
 test: ## Run all tests (what a machine lacks is reported as skipped, with the reason)
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
 	@$(BIN)/python -m pytest
+
+test-slow: ## Run what takes minutes: 10,000 steps, 256 jobs, a log of a gigabyte
+	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
+	@AKASHIC_TEST_SLOW=1 $(BIN)/python -m pytest tests/e2e/test_large_runs.py
 
 lint: ## Format, lint, types, and the import contract of the rooms
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
