@@ -399,3 +399,27 @@ def test_watch_runs_again_what_a_change_affects(cli: Cli) -> None:
     assert process.returncode == 130
     assert "nothing to run" in stderr and "changed: a.txt" in stderr
     assert len(cli.json("runs")) == 2
+
+
+def test_a_tag_can_be_pushed_in_thought(cli: Cli) -> None:
+    cli.workflow(steps('echo "$GITHUB_REF_TYPE $GITHUB_REF"', head="on: {push: {tags: ['v*']}}"))
+    cli.commit()
+    nothing = cli("run")
+    assert nothing.returncode == 0 and "akashic run --tag NAME" in nothing.stderr
+    assert "tag refs/tags/v1.2.3" in cli("run", "--tag", "v1.2.3").stdout
+    assert "does not match `tags`" in cli("run", "--tag", "other").stderr
+
+
+def test_the_way_to_a_matrix_jobs_log_can_be_typed(cli: Cli) -> None:
+    cli.workflow(steps("exit 1", more="    strategy: {matrix: {a: [1]}}\n"))
+    cli.commit()
+    result = cli("run", "--quiet")
+    assert "all of it: akashic logs 1 'build(0)'" in result.stdout
+
+
+def test_another_system_is_told_in_the_jobs_log(cli: Cli) -> None:
+    text = steps('echo "$RUNNER_OS"', more="    strategy: {matrix: {os: [windows-2025]}}\n")
+    cli.workflow(text.replace("ubuntu-latest", "${{ matrix.os }}"))
+    cli.commit()
+    result = cli("run")
+    assert "runs-on windows-2025: it runs on Linux here" in result.stdout and "| Linux" in result.stdout

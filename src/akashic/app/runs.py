@@ -49,6 +49,8 @@ class Request:
     filter: JobFilter = field(default_factory=JobFilter)
     actor: str = ""
     branch: str = ""
+    tag: str = ""
+    """Stands in for the branch: as if this tag were pushed."""
     default_branch: str = ""
     """Stands in for the one that git knows of."""
     first_event: bool = False
@@ -260,6 +262,8 @@ def _with_branches(repository: Repository, request: Request) -> Repository:
 
     if request.branch:
         repository = replace(repository, branch=request.branch, tag="")
+    if request.tag:
+        repository = replace(repository, branch="", tag=request.tag)
     if request.default_branch:
         repository = replace(repository, default_branch=request.default_branch)
     return repository

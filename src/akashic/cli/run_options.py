@@ -52,6 +52,7 @@ def configure_request(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("-a", "--actor", default="", metavar="NAME", help="who triggers the run (you)")
     what.add_argument("--branch", default="", metavar="NAME", help="as if this branch were checked out")
+    what.add_argument("--tag", default="", metavar="NAME", help="as if this tag were pushed")
     what.add_argument(
         "--from-commit", action="store_true", help="run the commit, without the uncommitted changes"
     )
@@ -128,6 +129,7 @@ def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
         filter=JobFilter(jobs=tuple(args.job), matrix=_matrix(args.matrix)),
         actor=args.actor,
         branch=args.branch,
+        tag=args.tag,
         default_branch=args.defaultbranch,
         first_event=args.detect_event,
         from_commit=args.from_commit,

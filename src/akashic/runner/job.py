@@ -38,6 +38,7 @@ from akashic.runner.variables import akashic_variables, github_variables, runner
 from akashic.workflow.expressions import Scope, interpolate
 from akashic.workflow.expressions.coercion import to_string
 
+_FOREIGN = ("windows", "macos")
 SERVICE_LOG_BYTES_MAX = 64 * 1024
 
 
@@ -391,6 +392,9 @@ class _PseudoStep:
         self.say(f"Job: {request.name}")
         if request.environment:
             self.say(f"Environment: {request.environment}")
+        foreign = [one for one in request.labels if one.lower().startswith(_FOREIGN)]
+        if foreign:
+            self.say(f"##[warning]runs-on {', '.join(foreign)}: it runs on Linux here, and runner.os says so")
         if request.trust == "fork":
             self.say("This run comes from a fork: no secrets, no cache writes, no deployment.")
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from shlex import quote
 
 from akashic.app.application import Application
 from akashic.app.history import is_driven, load_state
@@ -89,7 +90,7 @@ def _tell_reports(state: RunState, job: str, context: CommandContext) -> None:
     if found:
         path = found[0][1].path
         context.stderr.write(
-            label(f"to see one: akashic logs {state.created.sequence} --report {path}") + "\n"
+            label(f"to see one: akashic logs {state.created.sequence} --report {quote(path)}") + "\n"
         )
 
 

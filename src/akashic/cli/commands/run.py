@@ -181,3 +181,5 @@ def _say_nothing_to_run(selection: Selection, context: CommandContext) -> None:
     context.stderr.write(f"nothing to run: no workflow is triggered by {selection.event_name}\n")
     for path, reason in selection.passed_over:
         context.stderr.write(f"  {path}: {reason}\n")
+    if any("filters tags only" in reason for _, reason in selection.passed_over):
+        context.stderr.write("\nhint: akashic run --tag NAME runs what the push of a tag would\n")

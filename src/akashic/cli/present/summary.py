@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from shlex import quote
 
 from akashic.cli.present.style import Style
 from akashic.cli.present.texts import LOG_TAIL_LINES, label, log_text
@@ -27,7 +28,7 @@ def failure_lines(view: RunView, logs: LogStore, style: Style) -> list[str]:
             lines += [label(f"  {line}") for line in job.reason.split("\n")]
         if step is not None:
             lines += [f"  {style('dim', '|')} {line}" for line in _tail(view, job, step, logs, style)]
-            lines.append(style("dim", label(f"  all of it: akashic logs {view.sequence} {job.key}")))
+            lines.append(style("dim", label(f"  all of it: akashic logs {view.sequence} {quote(job.key)}")))
     return lines
 
 
