@@ -19,9 +19,7 @@ LINE_BYTES_MAX = 2048
 MATCHERS_MAX = 100
 PATTERNS_MAX = 20
 _GROUPS = ("severity", "file", "fromPath", "line", "column", "code", "message")
-_NESTED_REPETITION = re.compile(r"(?<!\\)[+*][^()]*(?<!\\)\)(?:[+*]|\{\d+,)")
-"""A repeated group that repeats inside: matching may take exponential time, and the runner would stand
-still. GitHub takes such patterns."""
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\||[*+]|\{\d*,\d*\}|.", re.DOTALL)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m?")
 _NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
 
@@ -135,6 +133,29 @@ class Matchers:
         return None
 
 
+def _repeats_inside(pattern: str) -> bool:
+    """Whether a group that is repeated repeats inside, or has alternatives: matching may take exponential
+    time, and the runner would stand still. GitHub takes such patterns."""
+    tokens = _TOKEN.findall(pattern)
+    # For each open group: whether it holds a repetition or an alternative.
+    groups = [False]
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        if token == "(":
+            groups.append(False)
+        elif token == ")" and len(groups) > 1:
+            inside = groups.pop()
+            if inside and _is_repetition(after):
+                return True
+            groups[-1] = groups[-1] or inside
+        elif token == "|" or _is_repetition(token):
+            groups[-1] = True
+    return False
+
+
+def _is_repetition(token: str) -> bool:
+    return token in ("*", "+") or (token.startswith("{") and token.endswith("}") and len(token) > 2)
+
+
 def _matcher(entry: dict[str, Any]) -> _Matcher:
     owner = entry["owner"]
     if not isinstance(owner, str) or not owner:
@@ -143,7 +164,7 @@ def _matcher(entry: dict[str, Any]) -> _Matcher:
     if not isinstance(raw, list) or not 0 < len(raw) <= PATTERNS_MAX:
         raise ValueError(f"'{owner}' needs 1 to {PATTERNS_MAX} patterns")
     for item in raw:
-        if _NESTED_REPETITION.search(str(item["regexp"])):
+        if _repeats_inside(str(item["regexp"])):
             raise ValueError(f"'{owner}': a repeated group must not repeat inside: {item['regexp']}")
     patterns = tuple(
         _Pattern(
