@@ -204,7 +204,8 @@ def test_a_failing_step_fails_the_job_and_the_log_of_services_is_shown(shop: Any
         """
         build:
           runs-on: ubuntu-latest
-          services: {cache: {image: REDIS}}
+          services:
+            cache: {image: REDIS, options: --health-cmd "redis-cli ping" --health-interval 100ms}
           steps:
             - run: exit 3
             - {run: 'echo cleaned=up', if: failure()}

@@ -69,7 +69,9 @@ def _working_directory(state: JobState, value: str) -> str:
         host = state.sandbox.host_path(path)
     except Unsupported:
         return path
-    if host and not os.path.isdir(host):  # noqa: PTH112 - a plain string path
+    # In a container a link may lead to what only the container has.
+    known = os.path.isdir(host) or (host != path and os.path.islink(host))  # noqa: PTH112, PTH114
+    if not known:
         raise AkashicError(
             f"working-directory: no such folder: '{path}'",
             hint="It is relative to the workspace; a checkout or an earlier step must have made it.",
