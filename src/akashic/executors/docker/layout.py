@@ -99,9 +99,11 @@ class Layout:
         later."""
         if uid == os.geteuid():
             return
-        for path in (os.path.dirname(self.workspace), self.workspace, TEMP, ACTIONS, HOME):
+        for path in (os.path.dirname(self.workspace), self.workspace, TEMP, ACTIONS, HOME, TOOLS):
             folder = self.host(path)
-            if os.geteuid() == 0:
+            if os.stat(folder).st_uid != os.geteuid():
+                continue  # The tools are shared: a container's user has them already.
+            if os.geteuid() == 0 and path != TOOLS:
                 os.chown(folder, uid, gid)
             os.chmod(folder, 0o777)
             with contextlib.suppress(OSError):  # A file system without such lists: new files are ours alone.
