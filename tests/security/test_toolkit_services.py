@@ -36,7 +36,7 @@ def _load() -> Any:
 
 
 house = _load()
-desk = house.desk
+desk, probe, checkout = house.desk, house.probe, house.checkout
 
 NAMES = ["..", "../../x", "/etc/passwd", "a/../../x", "%2e%2e/x", "..%2fx", "a\0b", "C:\\x", "e\u0301/../x"]
 
@@ -230,6 +230,45 @@ def test_attack_12_a_token_dies_with_its_job(desk: Any) -> None:
         "nor for the next attempt"
     )
     assert later.ids != client.ids
+
+
+def test_attack_12_a_token_that_leaked_from_one_job_opens_nothing_in_the_next(checkout: Any) -> None:
+    place = checkout("v4")
+    place.commit(
+        """
+on: push
+jobs:
+  first:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: ./.github/actions/probe
+        with:
+          script: |
+            const {ACTIONS_RESULTS_URL: url, ACTIONS_RUNTIME_TOKEN: token} = process.env
+            const list = url + 'twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts'
+            const [, run, job] = JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).scp.split(':')
+            const request = {
+              method: 'POST',
+              headers: {authorization: 'Bearer ' + token, 'content-type': 'application/json'},
+              body: JSON.stringify({workflow_run_backend_id: run, workflow_job_run_backend_id: job})
+            }
+            console.log('mine ' + (await fetch(list, request)).status)
+            fs.writeFileSync(process.env.AKASHIC_STATE + '/leaked.json', JSON.stringify({list, request}))
+  second:
+    runs-on: ubuntu-latest
+    needs: first
+    steps:
+      - uses: actions/checkout@v4
+      - uses: ./.github/actions/probe
+        with:
+          script: |
+            const {list, request} = JSON.parse(fs.readFileSync(process.env.AKASHIC_STATE + '/leaked.json'))
+            console.log('leaked ' + (await fetch(list, request)).status)
+"""
+    )
+    output = place.akashic("run", "push")
+    assert "mine 200" in output and "leaked 401" in output
 
 
 def test_attack_12_a_token_expires_with_the_job_s_time(desk: Any) -> None:

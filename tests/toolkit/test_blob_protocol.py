@@ -192,3 +192,16 @@ def test_a_body_in_chunks_is_taken(desk: Any) -> None:
     assert client.send("PUT", created["signed_upload_url"], pieces).status == 201
     client.twirp("CacheService", "FinalizeCacheEntryUpload", {"key": "k", "version": "v"})
     assert client.restore_cache("k") == b"one two " + b"three" * 50_000
+
+
+def test_blocks_that_come_in_chunks_are_taken(desk: Any) -> None:
+    client = desk.client()
+    fields = {"key": "k", "version": "v"}
+    address = client.twirp("CacheService", "CreateCacheEntry", fields).json()["signed_upload_url"]
+    for number in (1, 0):
+        pieces = iter([bytes([65 + number]) * 1000] * 3)
+        put = client.send("PUT", f"{address}&comp=block&blockid={quoted(js_id(number))}", pieces)
+        assert put.status == 201, put.body
+    client.send("PUT", f"{address}&comp=blocklist", block_list([js_id(0), js_id(1)]))
+    client.twirp("CacheService", "FinalizeCacheEntryUpload", fields)
+    assert client.restore_cache("k") == b"A" * 3000 + b"B" * 3000

@@ -309,3 +309,39 @@ def test_the_token_tells_buildkit_its_scopes_and_its_time(desk: Any) -> None:
         {"Scope": "refs/heads/main", "Permission": 1},
     ]
     assert claims["nbf"] <= desk.clock.time < claims["exp"]
+
+
+def test_a_cache_that_lost_a_part_is_removed_and_not_handed_out(desk: Any) -> None:
+    client = desk.client()
+    client.save_cache("k", b"content")
+    (stored,) = (desk.folder / "caches").rglob("content.tar")
+    stored.write_bytes(b"cont")
+    found = client.twirp("CacheService", "GetCacheEntryDownloadURL", {"key": "k", "version": "v"}).json()
+    assert client.send("GET", found["signed_download_url"]).status == 404
+    assert client.restore_cache("k") is None
+
+
+def test_more_connections_than_there_may_be_are_turned_away(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+    from urllib.parse import urlsplit
+
+    from akashic.toolkit import http
+
+    monkeypatch.setattr(http, "CONNECTIONS_MAX", 2)
+    client = desk.client()
+    place = urlsplit(client.origin)
+    held = [socket.create_connection((place.hostname, place.port), timeout=10) for _ in range(2)]
+    with socket.create_connection((place.hostname, place.port), timeout=10) as third:
+        assert third.recv(100).startswith(b"HTTP/1.1 503 ")
+    for connection in held:
+        connection.close()
+    for _ in range(100):
+        try:
+            answer = client.twirp("ArtifactService", "ListArtifacts", client.ids)
+        except ConnectionError:
+            continue
+        if answer.status == 200:
+            return
+    pytest.fail("the places of those that have gone were never free again")

@@ -182,14 +182,20 @@ class CacheStore:
         return scopes.write is not None and self._taken(scopes.write, key, version)
 
     def open(self, entry: CacheEntry) -> BufferedReader:
-        """The stored bytes as they are; counts as a use. Raises CacheError when it was evicted meanwhile."""
+        """The stored bytes as they are; counts as a use. Raises CacheError when it was evicted meanwhile, or
+        when some of it is missing. What else is wrong with it, whoever packed it must see."""
         place = self._place(entry)
         now = self._now()
         try:
             os.utime(place / "manifest.json", (now, now))
-            return open(place / "content.tar", "rb")
+            content = open(place / "content.tar", "rb")  # noqa: SIM115 (the caller's)
         except FileNotFoundError:
             raise CacheError(f"the cache {entry.key!r} no longer exists") from None
+        if os.fstat(content.fileno()).st_size != entry.size:
+            content.close()
+            self.delete(entry)
+            raise CacheError(f"the stored content of cache {entry.key!r} has changed: removed, not used")
+        return content
 
     def _publish(self, entry: CacheEntry, scratch: Path) -> CacheEntry | None:
         (scratch / "manifest.json").write_bytes(msgspec.json.encode(entry))

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ DRAIN_BYTES_MAX = 1024 * 1024
 CONNECTIONS_MAX = 128
 IDLE_TIMEOUT_S = 75.0
 BODY_TIMEOUT_S = 60.0
+ACCEPT_PAUSE_S = 0.05
 LINGER_S = 2.0
 LINGER_BYTES_MAX = 256 << 20
 COPY_BYTES = 256 * 1024
@@ -266,6 +268,8 @@ class HttpServer:
             except OSError:
                 if self._closed:
                     return
+                # Out of descriptors, most likely: they come back when connections end.
+                time.sleep(ACCEPT_PAUSE_S)
                 continue
             with self._lock:
                 refused = self._closed or len(self._connections) >= CONNECTIONS_MAX
