@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import shutil
 import subprocess
 import threading
@@ -38,6 +39,7 @@ _INIT = "trap '' CHLD HUP INT TERM; exec cat"
 """Ignoring SIGCHLD makes the kernel collect orphans by itself. `cat` ends when our end of the pipe is gone;
 the shell's own `read` would also end when the first orphan does."""
 _OWN = ("/tmp", "/var/tmp")
+_END_TIMEOUT_S = 10.0
 _DROPPED_CAPABILITIES = (
     2,  # DAC_READ_SEARCH: opens files by handle, also those that are hidden here
     9,  # LINUX_IMMUTABLE
@@ -139,13 +141,20 @@ class NamespacePlace:
             return
         self._closed = True
         if self._init is not None:
-            self._init.kill()
-            os.close(self._alive)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._init.wait(10)
+            self._end(self._init)
         self._requests.put(None)
         self._thread.join()
         self._leave()
+
+    def _end(self, init: subprocess.Popen[bytes]) -> None:
+        """Have the kernel kill all processes of the job."""
+        ended = os.pidfd_open(init.pid)
+        init.kill()
+        os.close(self._alive)
+        # Waiting with a limit, `subprocess` would sleep for milliseconds between its looks.
+        select.select([ended], [], [], _END_TIMEOUT_S)
+        os.close(ended)
+        init.poll()
 
     def _enter(self) -> None:
         """Give the calling thread a view of its own in which the job's overlays can appear."""
