@@ -307,6 +307,7 @@ def test_python_is_set_up_in_a_container(shop: Any) -> None:
             - run: |
                 echo "python=$(command -v python)"
                 echo "found=$(python -c 'import sys; print(sys.base_prefix)')"
+                echo "pip=$(python -m pip --version | cut -c1-4)"
                 echo "version=${{ steps.a.outputs.python-version }}"; echo "own=$(/usr/bin/python3 --version)"
         """
     )
@@ -314,7 +315,7 @@ def test_python_is_set_up_in_a_container(shop: Any) -> None:
     version = run.value("build", "version")
     assert run.value("build", "own") == f"Python {version}"
     assert run.value("build", "python") == f"/__w/_temp/_python/{version}/x64/bin/python"
-    assert run.value("build", "found") == "/usr"
+    assert run.value("build", "found") == "/usr" and run.value("build", "pip") == "pip "
 
 
 def test_nothing_of_this_machine_is_in_a_container(shop: Any) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,9 @@ _UNPACK_PIP = (
     "w=sorted(glob.glob(p)+glob.glob('/usr/share/python-wheels/pip-*.whl'))[0];"
     "zipfile.ZipFile(w).extractall(sys.argv[1])"
 )
+_WHEEL_FOLDERS = ("/usr/share/python-wheels",)
+"""Where Debian keeps pip's wheel instead."""
+_PIP_PYTHON_MIN = (3, 9, 0)
 _X86 = ("x64", "x86_64", "amd64")
 _ARM = ("arm64", "aarch64")
 
@@ -269,7 +273,7 @@ def _give_pip(ctx: ActionContext, chosen: Interpreter, folder: str) -> None:
                 "-q", "pip"),
                 cwd="/",
             )  # fmt: skip
-        if code:
+        if code and not _lend_pip(ctx, chosen, site):
             ctx.annotate("warning", f"{chosen.path} has neither ensurepip nor pip: pip is not available")
             return
         script = 'mkdir -p "$1" && cp -a "$2"/pip "$2"/pip-*.dist-info "$1"/ && mv -T "$1" "$3"'
@@ -284,6 +288,22 @@ def _give_pip(ctx: ActionContext, chosen: Interpreter, folder: str) -> None:
     )
     for name in ("pip", "pip3", f"pip{chosen.version[0]}.{chosen.version[1]}"):
         ctx.sandbox.write(f"{folder}/bin/{name}", launcher.encode(), executable=True)
+
+
+def _lend_pip(ctx: ActionContext, chosen: Interpreter, site: str) -> bool:
+    """Give an interpreter without pip the one that came with ours: it is one wheel for every Python 3."""
+    spec = find_spec("ensurepip")
+    folders = [f"{folder}/_bundled" for folder in (spec.submodule_search_locations or ())] if spec else []
+    wheels = [
+        path for folder in (*folders, *_WHEEL_FOLDERS) for path in sorted(Path(folder).glob("pip-*.whl"))
+    ]
+    if not wheels or chosen.version < _PIP_PYTHON_MIN:
+        return False
+    place = f"{ctx.sandbox.temp}/_pip-{os.urandom(6).hex()}.whl"
+    ctx.sandbox.write(place, wheels[0].read_bytes())
+    code, _ = run(ctx, (chosen.path, "-I", "-m", "zipfile", "-e", place, site), cwd="/")
+    run(ctx, ("rm", "-f", "--", place), cwd="/")
+    return code == 0
 
 
 def _update_environment(ctx: ActionContext, python: str) -> None:
