@@ -20,7 +20,6 @@ from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
 from akashic.containers.images import ImageInfo
 from akashic.containers.references import is_image_id, parse_image_name
-from akashic.errors import AkashicError, Interrupted
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
 from akashic.executors.docker import services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
@@ -32,6 +31,7 @@ from akashic.executors.docker.ports import Port, parse_ports, parse_volume, publ
 from akashic.executors.docker.runtime import MOUNTED_AT, agent_command, prepare_runtime
 from akashic.executors.docker.sandbox import Belongings, DockerSandbox
 from akashic.executors.docker.services import Service
+from akashic.executors.docker.together import together
 from akashic.executors.host.git_folders import git_folders
 from akashic.executors.host.marker import write_owner
 from akashic.executors.protocol import (
@@ -252,7 +252,7 @@ class _Opening:
             tasks.append(partial(self._make_network, belongings))
         else:
             belongings.network = DEFAULT_NETWORK
-        _together(tasks)
+        together(tasks)
         return found[0], [found[index] for index in range(1, len(wanted))]
 
     def _ensure(self, image: str, credentials: Mapping[str, str], platform_: str) -> ImageInfo:
@@ -303,7 +303,7 @@ class _Opening:
         tasks: list[Callable[[], None]] = [partial(self._start_job, belongings, image)]
         for index, (service, found) in enumerate(zip(self._planned, images, strict=True)):
             tasks.append(partial(start_service, service, found, index))
-        _together(tasks)
+        together(tasks)
 
     def _start_job(self, belongings: Belongings, image: ImageInfo) -> None:
         if image.os and image.os != "linux":
@@ -402,7 +402,7 @@ class _Opening:
 
     def _services_ready(self, belongings: Belongings, link: AgentLink) -> dict[str, ServiceInfo]:
         """Wait for all services at the same time; a job without `container:` reaches them on localhost."""
-        _together(
+        together(
             [
                 partial(services.wait_healthy, self._engine, service, self._cancellation)
                 for service in self._planned
@@ -508,28 +508,3 @@ def _objects(root: str) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def _together(tasks: Sequence[Callable[[], None]]) -> None:
-    """Do all of it at once and wait for all; the first failure is raised, a service's before others that it
-    may have caused."""
-    if len(tasks) < 2:
-        for task in tasks:
-            task()
-        return
-    failures: list[BaseException] = []
-
-    def attempt(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=attempt, args=(task,), name="container") for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        known = [error for error in failures if isinstance(error, AkashicError | Interrupted)]
-        raise (known or failures)[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from akashic.cancellation import Cancellation
@@ -18,6 +20,7 @@ from akashic.executors.docker import actions, mounting, services
 from akashic.executors.docker.layout import HOME, TEMP, TOOLS, Layout
 from akashic.executors.docker.link import AgentLink
 from akashic.executors.docker.services import Service
+from akashic.executors.docker.together import together
 from akashic.executors.host import workspace
 from akashic.executors.host.paths import read_beneath, write_beneath
 from akashic.executors.protocol import (
@@ -29,6 +32,9 @@ from akashic.executors.protocol import (
 )
 
 CLOSE_TIMEOUT_S = 20.0
+NETWORK_ATTEMPTS = 200
+NETWORK_PAUSE_S = 0.05
+"""What is left after that, the next sweep removes."""
 
 
 @dataclass(slots=True)
@@ -53,35 +59,44 @@ class Belongings:
         """End and remove everything. What the engine does not need to be waited for is only asked of it."""
         ended = self.link.close(CLOSE_TIMEOUT_S) if self.link is not None else False
         with contextlib.suppress(EngineError):
-            # A network goes only when its containers have gone, so with one of ours the end is awaited.
-            if self.network_is_ours or self.volumes or (self.container and not ended):
-                self._remove_all()
-            elif self.container:
-                self.engine.containers.remove_later(self.container)
+            self._end_all(ended)
         for prepared in self.prepared:
             prepared.release()
         remove_folder(self.layout.folder)
 
-    def _remove_all(self) -> None:
-        containers = [self.container, *(service.container for service in self.services)]
-        threads = [
-            threading.Thread(target=self._remove, args=(container,), name="remove-container")
-            for container in containers
-            if container
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def _end_all(self, job_ended: bool) -> None:
+        """No process is left then; removing files of containers is work of the engine that nobody waits
+        for."""
+        containers = [service.container for service in self.services if service.container]
+        if self.container and not job_ended:
+            containers.append(self.container)
+        together([partial(self._end, container) for container in containers])
+        if self.container:
+            self.engine.containers.remove_later(self.container)
+        if self.network_is_ours:
+            self._remove_network()
         for volume in self.volumes:
             with contextlib.suppress(EngineError):
                 self.engine.volumes.remove(volume)
-        if self.network_is_ours:
-            self.engine.networks.remove(self.network)
 
-    def _remove(self, container: str) -> None:
+    def _remove_network(self) -> None:
+        """It is free when the engine has seen the end of the last container, which is a moment after that
+        end."""
+        for _ in range(NETWORK_ATTEMPTS):
+            try:
+                self.engine.networks.remove(self.network)
+            except EngineError:
+                time.sleep(NETWORK_PAUSE_S)
+            else:
+                return
+
+    def _end(self, container: str) -> None:
         with contextlib.suppress(EngineError):
-            self.engine.containers.remove(container)
+            if self.volumes:
+                self.engine.containers.remove(container)
+            else:
+                self.engine.containers.kill(container)
+                self.engine.containers.remove_later(container)
 
 
 class DockerSandbox:

@@ -29,6 +29,8 @@ from akashic.executors.providers.protocol import HealthCheck
 LOG_TAIL_BYTES = 4000
 PROBE_FIRST_S = 0.02
 PROBE_FACTOR = 1.5
+PROBE_LAST_S = 0.3
+"""Longer pauses would make a start that takes seconds longer by as much; a look costs a tenth of a second."""
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ def wait_healthy(engine: Engine, service: Service, cancellation: Cancellation) -
             raise _failed(engine, service, f"did not become healthy{last}")
         if cancellation.wait(pause):
             raise Interrupted(f"stopped while waiting for service {service.spec.name}: {cancellation.reason}")
-        pause = min(pause * PROBE_FACTOR, max(check.interval_s, PROBE_FIRST_S))
+        pause = min(pause * PROBE_FACTOR, max(min(check.interval_s, PROBE_LAST_S), PROBE_FIRST_S))
 
 
 def _probe(
