@@ -8,11 +8,9 @@ before it. The head file (see `anchor`) only ever names durable records.
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,14 @@ from akashic.journal.protocol import (
     NewRecord,
     Record,
 )
+from akashic.journal.sqlite_errors import translated
+from akashic.journal.sqlite_schema import connect
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's append; appends take well under a millisecond."""
 POLL_INTERVAL_S = 0.02
 """How often `wait` looks for records of other processes; one look costs about ten microseconds."""
 RECORD_BYTES_MAX = 64 * 1024 * 1024
-MIGRATIONS = Path(__file__).parent / "migrations"
-SCHEMA_VERSION = 1
 JOURNAL_STREAM = "journal"
 """The stream of what happened to the journal itself."""
 
@@ -61,18 +59,13 @@ class SqliteJournal:
         self._own_head = 0
         self._synchronous_full = False
         self._closed = False
-        with _translated(self.path):
+        with translated(self.path):
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._head_file.create()
             elif not self.path.exists():
                 raise JournalUnavailable(f"{self.path}: there is no journal here")
-            self._connection = _connect(self.path, read_only=read_only, timeout_s=busy_timeout_s)
-            try:
-                self._migrate(busy_timeout_s)
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = connect(self.path, read_only=read_only, timeout_s=busy_timeout_s)
 
     # -- writing
 
@@ -95,7 +88,7 @@ class SqliteJournal:
                     f"a {new.type} of {len(new.data)} bytes does not go into the journal (at most "
                     f"{RECORD_BYTES_MAX})"
                 )
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._set_durability(durable)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -304,67 +297,8 @@ class SqliteJournal:
         return bool(rows) and rows[0][0] == head.hash
 
     def _rows(self, query: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return self._connection.execute(query, arguments).fetchall()
-
-    def _migrate(self, busy_timeout_s: float) -> None:
-        if self._schema_version() == SCHEMA_VERSION:
-            if not self.read_only:
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-            return
-        if self.read_only:
-            raise JournalDamaged(f"{self.path}: not a journal of this version")
-        self._enter_wal(busy_timeout_s)
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("BEGIN IMMEDIATE")
-        version = self._schema_version()
-        for number, script in _migrations():
-            if number > version:
-                for statement in script.split(";\n"):
-                    if statement.strip():
-                        self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {number}")
-        self._connection.execute("COMMIT")
-
-    def _schema_version(self) -> int:
-        # One statement, one moment: between two, another process may make the tables.
-        version, tables = self._connection.execute(
-            "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
-        ).fetchone()
-        if version > SCHEMA_VERSION:
-            raise JournalUnavailable(
-                f"{self.path}: written by a newer Akashic (format {version}, known is {SCHEMA_VERSION})",
-                hint="update Akashic, or point AKASHIC_STATE at another folder",
-            )
-        if version == 0 and tables:
-            raise JournalDamaged(f"{self.path}: a SQLite database, but not a journal")
-        return int(version)
-
-    def _enter_wal(self, timeout_s: float) -> None:
-        """Two processes that make one journal at once: SQLite does not wait for this lock by itself."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-
-
-def _connect(path: Path, *, read_only: bool, timeout_s: float) -> sqlite3.Connection:
-    if not read_only:
-        return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    escaped = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect(
-        f"file:{escaped}?mode=ro", uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
-    )
-
-
-def _migrations() -> list[tuple[int, str]]:
-    files = sorted(MIGRATIONS.glob("[0-9]*.sql"))
-    return [(int(file.name.split("_")[0]), file.read_text()) for file in files]
 
 
 def _record(row: tuple[Any, ...]) -> Record:
@@ -389,38 +323,3 @@ def _text(value: object) -> str:
 def _quoted(text: str) -> str:
     plain = (character if character.isalnum() or character in " .@_-" else "?" for character in text)
     return f'"{"".join(plain)}"'
-
-
-_HELD = ("another process has held it for too long", "see who has it open: fuser -v FILE")
-_ADVICE = {
-    sqlite3.SQLITE_FULL: ("no space left on the disk", "free some space; nothing written before is lost"),
-    sqlite3.SQLITE_READONLY: ("it is read-only", "make the file and its folder writable for you"),
-    sqlite3.SQLITE_BUSY: _HELD,
-    sqlite3.SQLITE_LOCKED: _HELD,
-    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "check that the folder exists and is writable for you"),
-    sqlite3.SQLITE_PERM: ("it cannot be opened", "check that you may read and write it"),
-    sqlite3.SQLITE_IOERR: ("the disk reports an error", "check the disk and its free space"),
-}
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's and the system's errors in words of ours."""
-    try:
-        yield
-    except sqlite3.ProgrammingError as error:
-        raise JournalUnavailable(f"{path}: the journal is closed") from error
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _ADVICE:
-            what, advice = _ADVICE[code]
-            raise JournalUnavailable(f"{path}: {what}", hint=advice.replace("FILE", str(path))) from error
-        raise JournalDamaged(
-            f"{path}: not readable as a journal ({error})",
-            hint="keep the file for analysis, restore a backup, or move it away to begin a new journal",
-        ) from error
-    except UnicodeDecodeError as error:
-        # Damage can reach the names of columns, or SQLite's own message about it.
-        raise JournalDamaged(f"{path}: not readable as a journal (it holds broken text)") from error
-    except OSError as error:
-        raise JournalUnavailable(f"{path}: {error.strerror or error}") from error
