@@ -369,3 +369,10 @@ def test_privileged_containers_are_made_where_the_engine_may(shop: Any) -> None:
     if "unable to apply caps" in run.text:
         pytest.skip("this engine was asked for a privileged container, and has no right to make one")
     assert run.value("build", "job") == "privileged" and run.value("build", "action") == "privileged"
+
+
+def test_another_attempt_runs_in_the_same_images(shop: Any) -> None:
+    shop.run("build: {runs-on: ubuntu-latest, steps: [{run: test -e /nowhere}]}", code=1)
+    again = shop.cli("rerun", "--failed", "--pull-policy", "never")
+    assert "Executor: docker" in again.stdout and "no image stands for" not in again.stdout
+    assert again.returncode == 1

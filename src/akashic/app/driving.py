@@ -27,7 +27,7 @@ from akashic.driver.runs import RunDriver
 from akashic.engine.events import RunCreated
 from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
-from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, ContainerOptions
+from akashic.executors.container_options import HOST_IMAGE, IMAGES_OPTION, NO_OPTIONS, ContainerOptions
 from akashic.executors.host import isolation
 from akashic.executors.protocol import Executor, Tree
 from akashic.executors.registry import executor as find_executor
@@ -172,10 +172,11 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
 def executor_of(
     application: Application, created: RunCreated, containers: ContainerOptions = NO_OPTIONS
 ) -> Executor:
-    """The executor of a run. What `containers` does not say of images, akashic.yaml does."""
+    """The executor of a run. Of images `containers` knows best, then the run's record, then akashic.yaml."""
     if created.executor != "host":
         labels = {label.lower(): image for label, image in application.config.labels.items()}
-        containers = evolve(containers, images={**labels, **containers.images})
+        recorded = created.options.get(IMAGES_OPTION, {})
+        containers = evolve(containers, images={**labels, **recorded, **containers.images})
     elif _wants_containers(containers):
         application.say(
             "images and options of containers have no effect on jobs of this machine: --executor docker"

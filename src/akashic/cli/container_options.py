@@ -12,7 +12,7 @@ from typing import Any
 
 from akashic.cli.command import CommandContext
 from akashic.errors import UsageError
-from akashic.executors.container_options import HOST_IMAGE, ContainerOptions
+from akashic.executors.container_options import HOST_IMAGE, IMAGES_OPTION, ContainerOptions
 from akashic.executors.registry import EXECUTORS
 
 _WITHOUT = {
@@ -97,6 +97,12 @@ class _Answer(argparse.Action):
 def configure_executor(parser: argparse.ArgumentParser) -> None:
     """The option of a new run; another attempt stays where the run began."""
     parser.add_argument("--executor", choices=EXECUTORS, default="host", help="where jobs run (host)")
+
+
+def recorded_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What a run's record keeps of the options: later attempts run in the same images. Raises UsageError."""
+    images = _images(getattr(args, "platform", []))
+    return {IMAGES_OPTION: images} if images and args.executor != "host" else {}
 
 
 def container_options_of(args: argparse.Namespace, context: CommandContext) -> ContainerOptions:

@@ -14,7 +14,7 @@ import msgspec
 
 from akashic.app.runs import Request
 from akashic.cli.command import CommandContext
-from akashic.cli.container_options import configure_containers
+from akashic.cli.container_options import configure_containers, recorded_options
 from akashic.engine.events import JobFilter
 from akashic.errors import UsageError
 
@@ -134,6 +134,7 @@ def request_of(args: argparse.Namespace, context: CommandContext) -> Request:
         first_event=args.detect_event,
         from_commit=args.from_commit,
         executor=getattr(args, "executor", "host"),
+        options=recorded_options(args),
     )
 
 

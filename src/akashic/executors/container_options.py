@@ -12,6 +12,8 @@ from akashic.executors.protocol import Capabilities, Executor, Sandbox, SandboxS
 
 PullPolicy = Literal["always", "missing", "never"]
 
+IMAGES_OPTION = "images"
+"""Where a run's record keeps the images that were named when it began: another attempt takes them, too."""
 HOST_IMAGE = "-self-hosted"
 """In place of an image: jobs with that label run on this machine (act's spelling)."""
 
