@@ -135,7 +135,14 @@ class _Reading:
         manifests = index.get("manifests", [])
         if len({entry.get("digest") for entry in manifests}) != 1:
             raise ImageError(f"the engine's archive holds {len(manifests)} images, expected one")
-        descriptor = {key: manifests[0][key] for key in ("mediaType", "digest", "size")}
+        chosen = manifests[0]
+        if chosen.get("mediaType") in INDEXES:
+            # An engine with the containerd store writes an index of the image and its attestations, and may
+            # name platforms that it has not got.
+            children = self._store.read_json(str(chosen["digest"])).get("manifests", [])
+            present = [child for child in children if _is_image(child, self._store)]
+            chosen = present[0] if len(present) == 1 else chosen
+        descriptor = {key: chosen[key] for key in ("mediaType", "digest", "size")}
         if descriptor["mediaType"] not in INDEXES:
             read_manifest(layout, str(descriptor["digest"]))
         return descriptor
@@ -200,3 +207,8 @@ class _Reading:
             if f"sha256:{actual.hexdigest()}" != digest:
                 raise ImageError(f"the engine's archive is damaged: {digest} has other bytes")
             keep(digest)
+
+
+def _is_image(descriptor: dict[str, Any], store: Layout) -> bool:
+    platform = descriptor.get("platform") or {}
+    return platform.get("os") != "unknown" and store.blob_path(str(descriptor["digest"])).exists()

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.containers.errors import BuildFailed
+from akashic.containers.errors import BuildFailed, NotFound
 from akashic.containers.streams import json_objects
 from akashic.containers.transport import Transport
 from akashic.images.tar import Entry
@@ -28,7 +28,6 @@ LAST_LINES = 30
 """How much of the output an error repeats."""
 
 _TRACE = "moby.buildkit.trace"
-_IMAGE = "moby.image.id"
 
 
 class DockerfileBuild(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +80,20 @@ def build(
             if found.get("id") == _TRACE:
                 for line in progress.lines(b64decode(str(found.get("aux", "")))):
                     tell(line)
-            elif found.get("id") == _IMAGE:
+            elif isinstance(found.get("aux"), dict) and found["aux"].get("ID"):
                 image = str(found["aux"]["ID"])
             elif "stream" in found:
                 for line in str(found["stream"]).splitlines():
                     tell(line)
-    if not image:
-        raise BuildFailed(f"the engine ended the build of {wanted.tag} without an image")
-    return image
+    # Podman tells the id only in words; the name is ours.
+    return image or _id_of(transport, wanted.tag)
+
+
+def _id_of(transport: Transport, tag: str) -> str:
+    try:
+        return str(transport.call("GET", f"/images/{tag}/json")["Id"])
+    except NotFound:
+        raise BuildFailed(f"the engine ended the build of {tag} without an image") from None
 
 
 def _query(wanted: DockerfileBuild) -> dict[str, str | int | bool | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from akashic.cli.command import CommandContext
-from akashic.cli.commands import image_build, image_check
+from akashic.cli.commands import image_build, image_check, image_publish
 from akashic.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _all(args: argparse.Namespace, context: CommandContext, application: Applica
         if code != EXIT_OK:
             return code
     if push:
-        image_build.push_built(args, context, built)
+        image_publish.push_built(args, context, built)
     return _cleanup(args, context, application)
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import secrets
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from akashic.cli.command import CommandContext
+from akashic.cli.commands.image_publish import (
+    check_push,
+    copy_to,
+    destinations_of,
+    push_to,
+    register,
+    report,
+)
 from akashic.errors import UsageError
 from akashic.images.references import Destination, parse_destination
 from akashic.images.spec import ImageSpec
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
     from akashic.images.engine import EngineOptions
     from akashic.images.layout import BuildOptions, BuiltImage
     from akashic.images.source import Source
-    from akashic.images.transfer import Pushed
 
 CACHES_HINT = "an engine keeps a cache by itself; others need Docker's Buildx: docker buildx build"
 
@@ -74,23 +79,16 @@ def configure(sub: argparse.ArgumentParser) -> None:
 
 def build(args: argparse.Namespace, context: CommandContext, application: Application) -> BuiltImage:
     """Build, register, push and report. Raises AkashicError."""
-    destinations = _destinations(args)
+    destinations = destinations_of(args)
     if args.context or args.file:
         built = _build_folder(args, context, application, destinations)
         release = ""
     else:
         built = _build_repository(args, context, application, destinations)
-        release = "" if args.no_register else _register(context, application, built)
-    pushed = _push(args, context, built, destinations) if args.push else ()
-    _report(args, context, built, release, pushed)
+        release = "" if args.no_register else register(context, application, built)
+    pushed = push_to(args, context, built, destinations) if args.push else ()
+    report(args, context, built, release, pushed)
     return built
-
-
-def _destinations(args: argparse.Namespace) -> tuple[Destination, ...]:
-    found = tuple(parse_destination(tag) for tag in dict.fromkeys(args.tag))
-    if args.repository:
-        parse_destination(f"{args.repository}:latest")
-    return found
 
 
 # The trees
@@ -151,6 +149,7 @@ def _build_repository(
 
     source = _source(args, context, application)
     spec = _spec(args, source)
+    check_push(args, destinations, spec.repository)
     options = _options(args, context, application, source, destinations)
     dockerfile = read_file(source, spec.context, spec.dockerfile) if spec.dockerfile else None
     known = msgspec.structs.replace(spec, build_args=spec.build_args | _arguments(args, context))
@@ -204,6 +203,7 @@ def _build_folder(
         repository=args.repository,
         compression="gzip",
     )
+    check_push(args, destinations, spec.repository)
     options = _options(args, context, application, source, destinations)
     plan = EnginePlan(
         spec=spec,
@@ -258,7 +258,7 @@ def _with_engine(
         cancellation=Cancellation(),
     )
     for reference in _cache_images(args):
-        _copy(args, context, built.path, built.digest, (parse_destination(reference),))
+        copy_to(args, context, built, (parse_destination(reference),))
     return built
 
 
@@ -357,8 +357,10 @@ def _options(
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
     if epoch and not epoch.isdecimal():
         raise UsageError(f"SOURCE_DATE_EPOCH is {epoch!r}; expected seconds since 1970")
-    if args.cache_to:
-        _cache_images(args)
+    # What cannot be is told before anything is built.
+    _cache_images(args)
+    for item in args.cache_from:
+        _cache_source(item)
     tags = tuple(dict.fromkeys(destination.tag for destination in destinations))
     return BuildOptions(
         tags=tags or _default_tags(context, application, source),
@@ -374,149 +376,3 @@ def _default_tags(context: CommandContext, application: Application, source: Sou
     repository = application.repository
     ref = context.environ.get("GITHUB_REF") or repository.ref
     return tags_for(ref, source.commit, default_branch=repository.default_branch)
-
-
-# Where the result goes
-
-
-def push_built(args: argparse.Namespace, context: CommandContext, built: BuiltImage) -> None:
-    """Push what was built before, and say where to. Raises AkashicError."""
-    for one in _push(args, context, built, _destinations(args)):
-        for name in one.names:
-            print(f"pushed {name}", file=context.stdout)
-
-
-def _push(
-    args: argparse.Namespace,
-    context: CommandContext,
-    built: BuiltImage,
-    destinations: tuple[Destination, ...],
-) -> tuple[Pushed, ...]:
-    named = tuple(destination for destination in destinations if destination.name)
-    if not named or built.repository:
-        repository = args.repository or built.repository
-        if not repository and not named:
-            raise UsageError(
-                "--push: where to?", hint="--repository registry.example.com/team/app, or image.repository"
-            )
-        if repository:
-            plain = [destination.tag for destination in destinations if not destination.name] or built.tags
-            named += tuple(
-                parse_destination(f"{repository}:{tag}") for tag in plain if not destinations or tag
-            )
-    return _copy(args, context, built.path, built.digest, named)
-
-
-def _copy(
-    args: argparse.Namespace,
-    context: CommandContext,
-    layout: str,
-    digest: str,
-    destinations: tuple[Destination, ...],
-) -> tuple[Pushed, ...]:
-    from akashic.images.transfer import open_repository, push
-
-    by_name: dict[str, list[str]] = {}
-    for destination in destinations:
-        by_name.setdefault(destination.name, []).append(destination.tag)
-    found: list[Pushed] = []
-    for name, tags in by_name.items():
-        with open_repository(name, context.environ, insecure=args.insecure) as repository:
-            found.append(
-                push(
-                    Path(layout),
-                    digest,
-                    repository,
-                    tuple(dict.fromkeys(tags)),
-                    say=lambda line: print(line, file=context.stderr),
-                )
-            )
-    return tuple(found)
-
-
-def _register(context: CommandContext, application: Application, built: BuiltImage) -> str:
-    environ = context.environ
-    release = application.releases.register(
-        layout=Path(built.path),
-        digest=built.digest,
-        version=built.version,
-        commit=built.commit,
-        created_by=environ.get("GITHUB_ACTOR") or application.user,
-        run_id=environ.get("AKASHIC_RUN_ID", ""),
-        workflow_sha256=environ.get("AKASHIC_WORKFLOW_SHA256", ""),
-        ref=environ.get("GITHUB_REF") or application.repository.ref,
-        image=built.name,
-    )
-    return release.id
-
-
-def _report(
-    args: argparse.Namespace,
-    context: CommandContext,
-    built: BuiltImage,
-    release: str,
-    pushed: tuple[Pushed, ...],
-) -> None:
-    names = [name for one in pushed for name in one.names]
-    value: dict[str, Any] = {
-        "image": built.name,
-        "digest": built.digest,
-        "tags": list(built.tags),
-        "version": built.version,
-        "commit": built.commit,
-        "dirty": built.dirty,
-        "platforms": list(built.platforms),
-        "left_out": [msgspec.to_builtins(left) for left in built.left_out],
-        "size_bytes": built.size,
-        "layout": built.path,
-        "engine": built.engine,
-        "release": release,
-        "referrers": dict(built.referrers),
-        "pushed": names,
-    }
-    if args.output:
-        write_file(context.cwd / args.output, json.dumps(value, indent=2).encode() + b"\n")
-    outputs = context.environ.get("GITHUB_OUTPUT", "")
-    if outputs:
-        _write_outputs(Path(outputs), built, names)
-    if context.json:
-        print(json.dumps(value), file=context.stdout)
-        return
-    for note in built.notes:
-        print(note, file=context.stderr)
-    for left in built.left_out:
-        print(f"left out {left.platform}: {left.reason}", file=context.stderr)
-    local = ", ".join(f"{built.name}:{tag}" for tag in built.tags)
-    print(f"{local or built.name}\n{built.digest}", file=context.stdout)
-    size = f"{built.size / 1_000_000:.1f} MB"
-    print(f"{built.version} · {', '.join(built.platforms)} · {size}", file=context.stdout)
-    for name in names:
-        print(f"pushed {name}", file=context.stdout)
-    if release:
-        print(f"release {release}", file=context.stdout)
-
-
-def _write_outputs(path: Path, built: BuiltImage, names: list[str]) -> None:
-    """The step's outputs `image`, `digest`, `version` and `tags` (one a line), when the command is one's."""
-    mark = f"end-{secrets.token_hex(8)}"
-    values = {
-        "image": built.name,
-        "digest": built.digest,
-        "version": built.version,
-        "tags": "\n".join(names or built.tags),
-    }
-    text = "".join(f"{name}<<{mark}\n{value}\n{mark}\n" for name, value in values.items())
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"GITHUB_OUTPUT: {path}: cannot write: {error.strerror}") from None
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file that the user asked for. Raises UsageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write: {error.strerror}") from None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from akashic.cli.command import CommandContext
-from akashic.cli.commands.image_build import platforms, write_file
+from akashic.cli.commands.image_build import platforms
+from akashic.cli.commands.image_publish import write_file
 from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
