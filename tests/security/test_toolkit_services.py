@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveRefused
-from akashic.toolkit.http import HttpServer
 from akashic.toolkit.oidc import job_claims, subject, wants_tokens
+from akashic.toolkit.server import HttpServer
 
 
 def _load() -> Any:

@@ -7,9 +7,14 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akashic.toolkit.blobs import http_date
 
 JS_PREFIX = b"0d2ea3a4-2a1c-4b4d-9a5e-111111111111"
 
@@ -205,3 +210,8 @@ def test_blocks_that_come_in_chunks_are_taken(desk: Any) -> None:
     client.send("PUT", f"{address}&comp=blocklist", block_list([js_id(0), js_id(1)]))
     client.twirp("CacheService", "FinalizeCacheEntryUpload", fields)
     assert client.restore_cache("k") == b"A" * 3000 + b"B" * 3000
+
+
+@given(st.integers(0, 4_102_444_800))
+def test_dates_are_written_as_the_standard_library_writes_them(seconds: int) -> None:
+    assert http_date(seconds) == formatdate(seconds, usegmt=True)

@@ -327,9 +327,9 @@ def test_more_connections_than_there_may_be_are_turned_away(
     import socket
     from urllib.parse import urlsplit
 
-    from akashic.toolkit import http
+    from akashic.toolkit import server
 
-    monkeypatch.setattr(http, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
     client = desk.client()
     place = urlsplit(client.origin)
     held = [socket.create_connection((place.hostname, place.port), timeout=10) for _ in range(2)]

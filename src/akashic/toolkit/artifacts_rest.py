@@ -10,9 +10,7 @@ import itertools
 import os
 import re
 import shutil
-import tempfile
 import threading
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -209,6 +207,8 @@ class ArtifactRest:
         return json_response({"count": len(shown), "value": shown})
 
     def _names(self, artifact: Artifact) -> list[tuple[str, int]]:
+        import zipfile  # only who speaks the oldest protocol pays for it
+
         if artifact.filename:
             return [(artifact.filename, artifact.size)]
         with self._store.open(artifact) as content, zipfile.ZipFile(content) as archive:
@@ -278,6 +278,9 @@ def _unpacked(item: _Item) -> Path:
 
 def _member(content: BinaryIO, index: int) -> BinaryIO:
     """One file of a zip, unpacked where nobody else sees it."""
+    import tempfile
+    import zipfile
+
     try:
         with content, zipfile.ZipFile(content) as archive:
             info = [info for info in archive.infolist() if not info.is_dir()][index]

@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -26,6 +26,8 @@ from akashic.toolkit.uploads import BLOCKS_MAX, Upload
 
 LIST_BYTES_MAX = 10 << 20
 API_VERSION = "2024-11-04"
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _LISTED = re.compile(r"<(Latest|Uncommitted|Committed)>([A-Za-z0-9+/=]{1,128})</\1>")
 
@@ -123,7 +125,7 @@ def _write(request: Request, upload: Upload) -> Response:
         raise HttpError(400, f"comp={what[:40]} is not supported", "InvalidQueryParameterValue")
     headers = {**_common(request), "x-ms-request-server-encrypted": "false"}
     if what != "block":
-        headers |= {"ETag": f'"{os.urandom(8).hex()}"', "Last-Modified": formatdate(usegmt=True)}
+        headers |= {"ETag": f'"{os.urandom(8).hex()}"', "Last-Modified": http_date(time.time())}
     return Response(status=201, headers=headers)
 
 
@@ -158,7 +160,7 @@ def _read(request: Request, download: Download) -> Response:
             **_common(request),
             "Content-Type": download.content_type,
             "ETag": tag,
-            "Last-Modified": formatdate(facts.st_mtime, usegmt=True),
+            "Last-Modified": http_date(facts.st_mtime),
             "Accept-Ranges": "bytes",
             "x-ms-blob-type": "BlockBlob",
         }
@@ -174,6 +176,15 @@ def _read(request: Request, download: Download) -> Response:
     except BaseException:
         file.close()
         raise
+
+
+def http_date(seconds: float) -> str:
+    """A point in time as HTTP writes it (RFC 9110, 5.6.7), whatever the language of this process is."""
+    day = time.gmtime(seconds)
+    return (
+        f"{_DAYS[day.tm_wday]}, {day.tm_mday:02} {_MONTHS[day.tm_mon - 1]} {day.tm_year} "
+        f"{day.tm_hour:02}:{day.tm_min:02}:{day.tm_sec:02} GMT"
+    )
 
 
 def disposition(filename: str) -> str:
@@ -202,7 +213,7 @@ def _range(text: str, size: int) -> tuple[int, int]:
 
 def _common(request: Request) -> dict[str, str]:
     headers = {
-        "Date": formatdate(usegmt=True),
+        "Date": http_date(time.time()),
         "x-ms-request-id": os.urandom(16).hex(),
         "x-ms-version": API_VERSION,
     }

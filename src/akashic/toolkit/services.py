@@ -20,9 +20,10 @@ from akashic.toolkit import artifacts, caches
 from akashic.toolkit.artifacts_rest import ArtifactRest
 from akashic.toolkit.blobs import Blobs, error_response
 from akashic.toolkit.fields import Fields, json_response
-from akashic.toolkit.http import HttpError, HttpServer, Request, Response
+from akashic.toolkit.http import HttpError, Request, Response
 from akashic.toolkit.keys import SigningKey, load_or_make
 from akashic.toolkit.oidc import discovery, id_token, job_claims, wants_tokens
+from akashic.toolkit.server import HttpServer
 from akashic.toolkit.tokens import JobGrant, Tokens
 
 LOOPBACK = "127.0.0.1"
