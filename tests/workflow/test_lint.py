@@ -12,7 +12,7 @@ from akashic.cli.command import CommandContext
 from akashic.cli.commands import expr, lint
 from akashic.errors import AkashicError
 from akashic.workflow.action import parse_action
-from akashic.workflow.lint import RULES, lint_workflow
+from akashic.workflow.lint import RULES, lint_action, lint_workflow
 
 ACTION = parse_action(
     "inputs: {path: {required: true}, old: {deprecationMessage: gone}}\noutputs: {o: {}}\n"
@@ -111,3 +111,54 @@ def test_expr_eval_prints_json(tmp_path: Path) -> None:
     with pytest.raises(AkashicError) as caught:
         command(tmp_path, expr, "eval", "github.x")
     assert caught.value.exit_code == 1
+
+
+COMPOSITE = parse_action(
+    """
+name: a
+inputs: {title: {required: true}, safe: {}}
+outputs: {o: {value: x}}
+runs:
+  using: composite
+  steps:
+    - {run: 'echo "$T"', shell: bash, env: {T: '${{ inputs.safe }}'}}
+    - {run: 'echo ${{ inputs.title }}', shell: bash}
+""",
+    "act/action.yml",
+)
+
+
+def test_what_a_stranger_wrote_is_followed_into_a_composite_action() -> None:
+    text = (
+        "on: issues\njobs:\n  a:\n    runs-on: x\n    steps:\n      - uses: ./act\n        with:\n"
+        "          safe: ${{ github.event.issue.title }}\n          title: ${{ github.event.issue.title }}\n"
+    )
+    found = lint_workflow(text, "w.yml", lambda uses: COMPOSITE)
+    assert [(str(problem.position), problem.rule) for problem in found] == [
+        ("w.yml:9:18", "script-injection")
+    ]
+    assert "act/action.yml:9:" in found[0].message
+
+
+def test_a_composite_actions_own_scripts_are_looked_at() -> None:
+    text = (
+        "name: a\ninputs: {x: {}}\nruns:\n  using: composite\n  steps:\n    - shell: bash\n      run: |\n"
+        "        one\n        echo ${{ github.head_ref }}\n        echo ${{ inputs.x }} ${{ inputs.y }}\n"
+    )
+    found = lint_action(text, "action.yml", lambda uses: None)
+    assert [(str(problem.position), problem.severity) for problem in found] == [
+        ("action.yml:9:18", "error"),
+        ("action.yml:10:18", "warning"),
+    ]
+
+
+def test_outputs_and_required_inputs_of_a_known_action() -> None:
+    text = (
+        "on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - {id: s, uses: o/r@v1}\n"
+        "      - run: echo ${{ steps.s.outputs.o }} ${{ steps.s.outputs.p }}\n"
+    )
+    found = {
+        problem.rule: problem.message for problem in lint_workflow(text, "w.yml", lambda uses: COMPOSITE)
+    }
+    assert "needs the input `title`" in found["action-input"]
+    assert "declares no output `p`" in found["reference"]

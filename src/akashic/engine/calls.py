@@ -15,6 +15,7 @@ from akashic.engine.runstate import Frame, InstanceState, JobState, RunState
 from akashic.source.position import InvalidInput, Position
 from akashic.workflow.expressions.coercion import to_number, to_string
 from akashic.workflow.model import Input, Trigger, Workflow
+from akashic.workflow.own_actions import of_called_workflow
 from akashic.workflow.parse import parse_workflow
 
 CALL_DEPTH_MAX = 9
@@ -47,7 +48,7 @@ def called_workflow(state: RunState, frame: Frame, job: JobState) -> tuple[str, 
             break
     else:
         try:
-            workflow = parse_workflow(text, source)
+            workflow = of_called_workflow(parse_workflow(text, source), source)
         except InvalidInput as error:
             raise Refusal(f"{where}: the reusable workflow {uses} is not valid:\n{error.message}") from error
     for trigger in workflow.triggers:

@@ -83,12 +83,16 @@ class ActionMetadata(msgspec.Struct, frozen=True, kw_only=True):
 def parse_action(text: str | bytes, file: str) -> ActionMetadata:
     """The action in a file's text. Raises InvalidInput with every problem that was found."""
     reader = Reader()
-    root = load(text, file)
-    mapping = reader.mapping(root, "an action")
-    action = _action(reader, mapping, file) if mapping else None
+    action = read_action(reader, load(text, file), file)
     reader.raise_if_any()
     assert action is not None, file
     return action
+
+
+def read_action(reader: Reader, root: Node, file: str) -> ActionMetadata | None:
+    """As `parse_action`, from a node, with the problems left in `reader`."""
+    mapping = reader.mapping(root, "an action")
+    return _action(reader, mapping, file) if mapping else None
 
 
 def _action(reader: Reader, mapping: Mapping, file: str) -> ActionMetadata | None:

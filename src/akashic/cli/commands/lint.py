@@ -10,9 +10,9 @@ from typing import Any
 
 from akashic.cli.command import CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_OK, AkashicError, UsageError
-from akashic.source.position import InvalidInput, Position, Problem
+from akashic.source.position import Position, Problem
 from akashic.workflow.action import ActionInput, ActionMetadata, ActionOutput, ActionRuns, parse_action
-from akashic.workflow.lint import RULES, lint_workflow
+from akashic.workflow.lint import RULES, lint_action, lint_workflow
 from akashic.workflow.model import Template
 
 HELP = "check workflow files: syntax, expressions, actions, script injection"
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     root = _root(context.cwd)
     files = [Path(file) for file in args.files] or _workflow_files(root, context.cwd)
-    actions = _Actions(root)
+    actions = _Actions(root, context)
     problems: list[Problem] = []
     for file in files:
         try:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         except OSError as error:
             raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
         if file.name in _ACTION_FILES:
-            problems.extend(_action_problems(text, str(file)))
+            problems.extend(lint_action(text, str(file), actions.resolve))
         else:
             problems.extend(lint_workflow(text, str(file), actions.resolve))
     _present(problems, files, args.format, context)
@@ -62,25 +62,36 @@ def _workflow_files(root: Path, cwd: Path) -> list[Path]:
     return [file.relative_to(cwd) if file.is_relative_to(cwd) else file for file in files]
 
 
-def _action_problems(text: bytes, file: str) -> Sequence[Problem]:
-    try:
-        parse_action(text, file)
-    except InvalidInput as error:
-        return error.problems
-    return ()
-
-
 class _Actions:
-    """Finds the metadata of local and built-in actions; of others nothing is known without a network."""
+    """Finds the metadata of local and built-in actions, and of those that a run has fetched; lint itself
+    uses no network."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, context: CommandContext) -> None:
         self.root = root
+        self._context = context
 
     def resolve(self, uses: str) -> ActionMetadata | None:
-        if uses.startswith("./"):
-            return self._local(uses)
+        if uses.startswith(("./", "$/")):
+            return self._local(f"./{uses[2:]}")
         name, _, ref = uses.partition("@")
-        return _builtin(name, ref)
+        return _builtin(name, ref) or self._fetched(uses)
+
+    def _fetched(self, uses: str) -> ActionMetadata | None:
+        # Imported for workflows that use foreign actions only: the cache brings the runner along.
+        from akashic.app.driving import action_cache
+        from akashic.runner.actions.resolve import read_metadata
+        from akashic.runner.actions.uses import RepositoryUse, parse_uses
+
+        try:
+            use = parse_uses(uses)
+            if not isinstance(use, RepositoryUse):
+                return None
+            cache = action_cache(self._context.application())
+            commit = cache.known_commit(use)
+            folder = cache.folder(use, commit) if commit else None
+            return read_metadata(folder / use.path, uses, within=folder) if folder is not None else None
+        except (OSError, AkashicError):
+            return None
 
     def _local(self, uses: str) -> ActionMetadata | None:
         folder = (self.root / uses).resolve()
@@ -89,7 +100,7 @@ class _Actions:
         for name in _ACTION_FILES:
             file = folder / name
             try:
-                return parse_action(file.read_bytes(), str(file))
+                return parse_action(file.read_bytes(), f"{uses}/{name}")
             except (OSError, AkashicError):
                 continue
         return None

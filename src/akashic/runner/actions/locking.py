@@ -14,6 +14,7 @@ from akashic.runner.actions.prepare import DEPTH_MAX
 from akashic.runner.actions.resolve import METADATA_NAMES, read_metadata
 from akashic.runner.actions.uses import ImageUse, RepositoryUse, is_commit, parse_uses
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load
+from akashic.workflow.own_actions import PREFIX, with_repository
 
 _MARK = ".github/workflows/"
 
@@ -102,7 +103,7 @@ class Locker:
         runs = read_metadata(folder, str(use), within=root).runs
         if runs.image.startswith("docker://"):
             yield runs.image
-        for step in runs.steps:
+        for step in with_repository(runs.steps, use.repository, use.ref):
             if step.uses and not step.uses.startswith("."):
                 yield step.uses
 
@@ -117,7 +118,7 @@ def used_actions(root: Path) -> list[str]:
         files += sorted(path for name in METADATA_NAMES for path in actions.rglob(name))
     for path in files:
         found.update(uses_in(path))
-    return sorted(uses for uses in found if not uses.startswith("."))
+    return sorted(uses for uses in found if not uses.startswith((".", PREFIX)))
 
 
 def uses_in(path: Path) -> set[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from akashic.errors import AkashicError
 from akashic.runner.actions.resolve import ActionResolver, ResolvedAction
 from akashic.workflow.model import Step
+from akashic.workflow.own_actions import PREFIX
 
 DEPTH_MAX = 10
 """GitHub's limit for composite actions inside each other."""
@@ -35,7 +36,7 @@ def _find(
     if depth > DEPTH_MAX:
         raise AkashicError(f"composite actions are nested more than {DEPTH_MAX} deep")
     for uses in _uses(steps):
-        if uses in found or uses.startswith("."):
+        if uses in found or uses.startswith((".", PREFIX)):
             continue
         action = found[uses] = resolver.resolve(uses)
         at = f" (SHA:{action.commit})" if action.commit else ""

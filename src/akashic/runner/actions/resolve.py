@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from akashic.actions.protocol import Builtin
 from akashic.actions.registry import find
 from akashic.errors import AkashicError, UsageError
@@ -16,6 +18,7 @@ from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.uses import ImageUse, LocalUse, RepositoryUse, parse_uses
 from akashic.workflow.action import ActionMetadata, ActionRuns, parse_action
+from akashic.workflow.own_actions import with_repository
 
 METADATA_NAMES = ("action.yml", "action.yaml")
 DOCKERFILE_NAMES = ("Dockerfile", "dockerfile")
@@ -122,6 +125,8 @@ class ActionResolver:
     def _load(self, use: RepositoryUse, root: Path, *, origin: str, commit: str = "") -> ResolvedAction:
         folder = root / use.path if use.path else root
         metadata = read_metadata(folder, str(use), within=root)
+        steps = with_repository(metadata.runs.steps, use.repository, use.ref)
+        metadata = replace(metadata, runs=replace(metadata.runs, steps=steps))
         return ResolvedAction(
             uses=str(use),
             name=use.name,

@@ -61,6 +61,12 @@ Use = LocalUse | ImageUse | RepositoryUse
 def parse_uses(text: str) -> Use:
     """Read a `uses:` value. Raises AkashicError that says what was expected."""
     text = text.strip()
+    if text.startswith("$/"):
+        # The repository of the workflow itself; what an action of another repository means by it was resolved
+        # when the action was read.
+        if "@" in text:
+            raise AkashicError(f"uses: '{text}': `$/path` takes no @ref: it is the running commit")
+        text = f"./{text[2:]}"
     if text.startswith(("./", ".\\")) or text == ".":
         path = text.replace("\\", "/")
         if ".." in path.split("/") or "\0" in path:

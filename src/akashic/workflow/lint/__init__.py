@@ -4,6 +4,6 @@ May import: `akashic.workflow`, `akashic.source`. Reads no file: actions are res
 """
 
 from akashic.workflow.lint.document import ResolveAction
-from akashic.workflow.lint.run import RULES, lint_workflow
+from akashic.workflow.lint.run import RULES, lint_action, lint_workflow
 
-__all__ = ["RULES", "ResolveAction", "lint_workflow"]
+__all__ = ["RULES", "ResolveAction", "lint_action", "lint_workflow"]

@@ -54,7 +54,9 @@ class Found(msgspec.Struct, frozen=True):
     embedded: bool
 
     def place(self, tree: Tree) -> Position:
-        """Where a part of the expression stands."""
+        """Where a part of the expression begins."""
+        while isinstance(tree, Index):
+            tree = tree.target
         return self.scalar.place(self.offset + tree.offset)
 
 

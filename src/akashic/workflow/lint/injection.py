@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from akashic.source.data import Problems
-from akashic.source.yaml import Mapping, Node, Scalar
+from akashic.source.position import Position
+from akashic.source.yaml import Mapping, Node, Scalar, Sequence
+from akashic.workflow.action import ActionMetadata
+from akashic.workflow.expressions import ExpressionError, expressions_in, parse_expression
 from akashic.workflow.expressions.ast import Call, Index, Logical
 from akashic.workflow.expressions.ast import Node as Tree
 from akashic.workflow.lint.document import Chain, Document, JobNode, StepNode, chain_of
@@ -85,6 +88,66 @@ def check(document: Document, problems: Problems) -> None:
                 _env_taint(document, env, tainted)
             for node in _scripts(step):
                 _check_script(document, node, tainted, problems)
+            _check_called(document, step, tainted, problems)
+
+
+def check_action(document: Document, action: ActionMetadata, problems: Problems) -> None:
+    """Look at the scripts of a composite action; its inputs hold what a caller gives."""
+    runs = document.root.get("runs")
+    steps = runs.get("steps") if isinstance(runs, Mapping) else None
+    inputs: Tainted = {("inputs", name.lower()): "warning" for name in action.inputs}
+    for number, item in enumerate(steps.items if isinstance(steps, Sequence) else ()):
+        if isinstance(item, Mapping):
+            step = StepNode(item, number)
+            tainted = dict(inputs)
+            _env_taint(document, item.get("env"), tainted)
+            for node in _scripts(step):
+                _check_script(document, node, tainted, problems)
+
+
+def _check_called(document: Document, step: StepNode, tainted: Tainted, problems: Problems) -> None:
+    """What a step hands to a composite action whose script it becomes a part of."""
+    given = step.mapping.get("with")
+    action = document.action(step.text("uses")) if isinstance(given, Mapping) else None
+    if action is None or action.runs.using != "composite" or not isinstance(given, Mapping):
+        return
+    for key, value in given.entries:
+        level = _scalar_taint(document, value, tainted)
+        place = _script_with(action, key.text.lower(), level) if level else None
+        if place is not None:
+            problems.add(
+                value.position,
+                f"`{key.text}` can hold what a stranger wrote, and the action `{step.text('uses')}` makes it "
+                f"part of a script ({place})",
+                hint="the action should put its input into `env:` and use the variable in quotes",
+                rule="script-injection",
+                severity="error" if level == "error" else "warning",
+            )
+
+
+def _script_with(action: ActionMetadata, name: str, level: str) -> Position | None:
+    """Where a composite action makes an input part of a script."""
+    for step in action.runs.steps:
+        tainted: Tainted = {("inputs", name): level}
+        for variable, value in (
+            step.env.value if step.env and isinstance(step.env.value, dict) else {}
+        ).items():
+            if _text_taint(value, tainted):
+                tainted["env", str(variable).lower()] = level
+        inputs = SCRIPT_INPUTS.get("/".join((step.uses or "").partition("@")[0].lower().split("/")[:2]), ())
+        given = step.with_.value if step.with_ and isinstance(step.with_.value, dict) else {}
+        texts = [step.run.value if step.run else "", *(v for k, v in given.items() if k.lower() in inputs)]
+        if any(_text_taint(text, tainted) for text in texts):
+            return step.run.position if step.run else step.position
+    return None
+
+
+def _text_taint(text: Any, tainted: Tainted) -> bool:
+    try:
+        expressions = list(expressions_in(text)) if isinstance(text, str) else []
+        return any(_taint(parse_expression(item).root, tainted, False) for item in expressions)
+    except ExpressionError:
+        return False
 
 
 def _outputs(document: Document) -> dict[str, Tainted]:

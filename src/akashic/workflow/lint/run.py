@@ -7,6 +7,7 @@ from collections.abc import Callable
 from akashic.source.data import Problems
 from akashic.source.position import InvalidInput, Problem
 from akashic.source.yaml import Mapping, load
+from akashic.workflow.action import read_action
 from akashic.workflow.lint import (
     actions,
     commands,
@@ -60,6 +61,21 @@ _FAMILIES: tuple[Callable[[Document, Problems], None], ...] = (
     injection.check,
     differences.check,
 )
+
+
+def lint_action(text: str | bytes, file: str, resolve_action: ResolveAction) -> list[Problem]:
+    """All problems in an action's metadata file, in file order."""
+    try:
+        root = load(text, file)
+    except InvalidInput as error:
+        return list(error.problems)
+    reader = Reader()
+    action = read_action(reader, root, file)
+    if isinstance(root, Mapping) and action is not None:
+        problems = Problems()
+        injection.check_action(Document(root, None, resolve_action), action, problems)
+        reader.found.extend(problems.found)
+    return sorted(reader.found, key=lambda found: (found.position, found.rule))
 
 
 def lint_workflow(text: str | bytes, file: str, resolve_action: ResolveAction) -> list[Problem]:
