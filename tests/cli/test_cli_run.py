@@ -423,3 +423,12 @@ def test_another_system_is_told_in_the_jobs_log(cli: Cli) -> None:
     cli.commit()
     result = cli("run")
     assert "runs-on windows-2025: it runs on Linux here" in result.stdout and "| Linux" in result.stdout
+
+
+def test_a_job_that_takes_more_memory_than_it_may_fails(cli: Cli) -> None:
+    cli.workflow(steps("python3 -c 'bytearray(400_000_000); print(1)' && echo survived"))
+    cli.commit()
+    result = cli("run", "--memory", "200m")
+    assert result.returncode == 1 and "| survived" not in result.stdout
+    assert "memory limit is used up" in result.stdout or "MemoryError" in result.stdout
+    assert cli("run", "--memory", "lots").returncode == 2

@@ -59,6 +59,8 @@ class DriveOptions:
     break_on_failure: bool = False
     break_at: frozenset[str] = frozenset()
     containers: ContainerOptions = NO_OPTIONS
+    memory_bytes_max: int | None = None
+    processes_max: int | None = None
     keep: bool = True
     """Whether the place of a failed job is kept, so that `resume` can take the job up there."""
 
@@ -165,6 +167,8 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
         break_on_failure=options.break_on_failure,
         break_at=options.break_at,
         keep_failed=options.keep,
+        memory_bytes_max=options.memory_bytes_max,
+        processes_max=options.processes_max,
         newest_tree=lambda: _newest_tree(application),
     )
 

@@ -6,6 +6,7 @@ Source of names and short forms: act's usage page.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from akashic.cli.container_options import configure_containers, recorded_options
 from akashic.engine.events import JobFilter
 from akashic.errors import UsageError
 
+_SIZE = re.compile(r"(\d{1,9})([bkmgt]?)(?:i?b)?")
 FILE_BYTES_MAX = 32 * 1024 * 1024
 """GitHub caps webhook payloads at 25 MB."""
 
@@ -87,6 +89,10 @@ def configure_drive(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--concurrent-jobs", type=int, default=0, metavar="N", help="at most N jobs at once (two a core)"
+    )
+    how.add_argument("--memory", default="", metavar="SIZE", help="what a job may take: 512m, 4g")
+    how.add_argument(
+        "--processes", type=int, default=0, metavar="N", help="how many processes a job may have"
     )
     how.add_argument(
         "--offline", "--action-offline-mode", action="store_true", help="ask no server for actions"
@@ -247,6 +253,16 @@ def _matrix(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
             raise UsageError(f"--matrix {item}: expected NAME:VALUE")
         found[name] = (*found.get(name, ()), value)
     return found
+
+
+def size_of(text: str, option: str) -> int | None:
+    """`512m` or `4g` in bytes; None for "". Raises UsageError."""
+    if not text:
+        return None
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None or int(found[1]) == 0:
+        raise UsageError(f"{option} {text}: expected a size such as 512m or 4g")
+    return int(found[1]) << (10 * "bkmgt".index(found[2] or "b"))
 
 
 def overrides_of(given: Iterable[str], context: CommandContext) -> Mapping[str, str]:

@@ -19,7 +19,14 @@ from akashic.cli.actrc import with_actrc
 from akashic.cli.command import CommandContext
 from akashic.cli.conduct import Conductor
 from akashic.cli.container_options import configure_executor, container_options_of
-from akashic.cli.run_options import configure_drive, configure_request, overrides_of, pairs, request_of
+from akashic.cli.run_options import (
+    configure_drive,
+    configure_request,
+    overrides_of,
+    pairs,
+    request_of,
+    size_of,
+)
 from akashic.errors import EXIT_OK, UsageError
 
 HELP = "run the workflows that an event triggers"
@@ -168,6 +175,8 @@ def drive_options(args: argparse.Namespace, context: CommandContext) -> DriveOpt
         break_on_failure=args.break_on_failure,
         break_at=frozenset(args.break_at),
         keep=not args.no_keep,
+        memory_bytes_max=size_of(args.memory, "--memory"),
+        processes_max=args.processes or None,
     )
 
 

@@ -108,7 +108,13 @@ class HostSandbox(WithoutImages):
         self.notes: Sequence[str] = [*notes, *place.notes]
         self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
-        self._launcher = Limited(place, spec.memory_bytes_max, spec.processes_max)
+        self._launcher = Limited(
+            place,
+            spec.memory_bytes_max,
+            spec.processes_max,
+            name=os.path.basename(layout.folder),
+            folder=layout.scratch,
+        )
         self.notes = [*self.notes, *self._launcher.notes]
         self._place = place
         self._trees = trees
@@ -141,7 +147,7 @@ class HostSandbox(WithoutImages):
     ) -> ExitStatus:
         if self._closed:
             raise ExecutorError("the sandbox is closed")
-        return process.run(
+        status = process.run(
             self._launcher,
             argv,
             env=env,
@@ -152,6 +158,9 @@ class HostSandbox(WithoutImages):
             stdin=stdin,
             leftovers=self._leftovers,
         )
+        if status.code and self._launcher.newly_killed():
+            on_output(b"Killed: the job's memory limit is used up\n")
+        return status
 
     def interactive(self, argv: list[str], *, env: dict[str, str], cwd: str) -> int:
         """Run a command on this process's terminal, inside the job; see `runner.breakpoints`."""
@@ -315,6 +324,7 @@ class HostSandbox(WithoutImages):
             os.close(fd)
         self._place.close()
         self._leftovers.close()
+        self._launcher.close()
         for prepared in self._prepared:
             prepared.release()
         if self._to_keep is None or not self._keep():
