@@ -341,3 +341,18 @@ def test_a_fork_s_run_reads_caches_and_writes_none(checkout: Callable[[str], Any
     assert "found deps-push" in output
     (kept,) = [json.loads(line) for line in house.akashic("--json", "cache", "list").splitlines()]
     assert kept["key"] == "deps-push"
+
+
+@pytest.mark.parametrize("generation", ["v3", "v4", "v6"])
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    checkout: Callable[[str], Any], generation: str
+) -> None:
+    house = checkout(generation)
+    proxies = "{http_proxy: 'http://127.0.0.2:9', HTTPS_PROXY: 'http://127.0.0.2:9', no_proxy: example.test}"
+    script = """
+          if (!process.env.no_proxy.startsWith('example.test,')) throw new Error(process.env.no_proxy)
+          fs.writeFileSync('f', 'x')
+          await artifact.uploadArtifact('direct', [process.cwd() + '/f'], process.cwd())
+    """
+    house.commit(workflow(script, env=proxies))
+    house.akashic("run", "push")

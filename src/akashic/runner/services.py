@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from akashic.runner.state import JobState
 
 LOOPBACK = "127.0.0.1"
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def action_variables(call: Call) -> dict[str, str]:
     """Variables for the process of a JavaScript or Docker action; none where there are no services."""
     services = _services(call)
-    return services.action_variables() if services is not None else {}
+    if services is None:
+        return {}
+    variables = services.action_variables()
+    return variables | _past_the_proxy(call, variables["ACTIONS_RESULTS_URL"])
 
 
 def script_variables(call: Call) -> dict[str, str]:
@@ -31,7 +35,10 @@ def script_variables(call: Call) -> dict[str, str]:
     if not _asks_for_tokens(call.state):
         return {}
     services = _services(call)
-    return services.script_variables() if services is not None else {}
+    if services is None:
+        return {}
+    variables = services.script_variables()
+    return variables | _past_the_proxy(call, variables.get("ACTIONS_ID_TOKEN_REQUEST_URL", ""))
 
 
 def close_services(state: JobState) -> None:
@@ -40,6 +47,18 @@ def close_services(state: JobState) -> None:
         services, state.services = state.services, None
     if services is not None:
         services.close()
+
+
+def _past_the_proxy(call: Call, url: str) -> dict[str, str]:
+    """Where a proxy is set, what keeps it out of the way to this machine: the Azure client asks it even for
+    loopback. Both spellings are read, by different programs."""
+    env = {**call.state.base_env, **call.env}
+    if not url or not any(name.lower() in PROXY_VARIABLES and env[name] for name in env):
+        return {}
+    before = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    host = url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]")
+    value = f"{before},{host}".removeprefix(",")
+    return {"no_proxy": value, "NO_PROXY": value}
 
 
 def _asks_for_tokens(state: JobState) -> bool:
