@@ -144,7 +144,7 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path / "shop", tmp_path / "home")
 
 
-def test_no_stored_or_shown_byte_holds_a_secret_in_any_form(cli: Cli) -> None:
+def test_attack_17_no_stored_or_shown_byte_holds_a_secret_in_any_form(cli: Cli) -> None:
     cli.workflow(workflow())
     assert cli("secret", "init").returncode == 0
     assert cli("secret", "set", "FILED", given=FILED).returncode == 0

@@ -16,7 +16,9 @@ from akashic.errors import UsageError
 
 
 @pytest.mark.parametrize("link", ["absolute", "relative", "folder"])
-def test_a_workflow_file_is_not_read_through_a_link_out_of_the_repository(tmp_path: Path, link: str) -> None:
+def test_attack_34_a_workflow_file_is_not_read_through_a_link_out_of_the_repository(
+    tmp_path: Path, link: str
+) -> None:
     secret = tmp_path / "outside" / "key.yml"
     secret.parent.mkdir()
     secret.write_text("PRIVATE KEY")
@@ -35,7 +37,7 @@ def test_a_workflow_file_is_not_read_through_a_link_out_of_the_repository(tmp_pa
         tree.read(".github/workflows/key.yml")
 
 
-def test_a_path_with_dots_does_not_leave_the_repository(tmp_path: Path) -> None:
+def test_attack_34_a_path_with_dots_does_not_leave_the_repository(tmp_path: Path) -> None:
     (tmp_path / "key.yml").write_text("PRIVATE KEY")
     checkout = Checkout(tmp_path / "shop")
     checkout.commit()

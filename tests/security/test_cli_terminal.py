@@ -21,13 +21,13 @@ controls = st.text(
 
 
 @given(controls)
-def test_no_control_character_of_a_name_reaches_the_terminal(text: str) -> None:
+def test_attack_38_no_control_character_of_a_name_reaches_the_terminal(text: str) -> None:
     shown = label(text)
     assert all(character == " " or character.isprintable() or character == "\xa0" for character in shown)
 
 
 @given(controls)
-def test_of_a_log_only_colours_reach_a_terminal_and_nothing_a_file(text: str) -> None:
+def test_attack_38_of_a_log_only_colours_reach_a_terminal_and_nothing_a_file(text: str) -> None:
     assert "\x1b" not in shown_log(text, color=False)
     for line in shown_log(text, color=True).split("\n"):
         for part in line.split("\x1b")[1:]:

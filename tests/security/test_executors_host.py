@@ -55,7 +55,7 @@ RUNAWAYS = {
 
 
 @pytest.mark.parametrize("way", RUNAWAYS)
-def test_21_processes_that_run_away_are_dead_after_the_job(sandbox: HostSandbox, way: str) -> None:
+def test_attack_21_processes_that_run_away_are_dead_after_the_job(sandbox: HostSandbox, way: str) -> None:
     mark = f"46{os.getpid()}.{list(RUNAWAYS).index(way)}"
     run(sandbox, RUNAWAYS[way].format(sleep=f"{shutil.which('sleep')} {mark}"))
     assert wait_until(lambda: alive_with(mark))
@@ -63,7 +63,7 @@ def test_21_processes_that_run_away_are_dead_after_the_job(sandbox: HostSandbox,
     assert not alive_with(mark)
 
 
-def test_21_a_fork_storm_is_dead_after_the_job(sandbox: HostSandbox) -> None:
+def test_attack_21_a_fork_storm_is_dead_after_the_job(sandbox: HostSandbox) -> None:
     mark = f"45{os.getpid()}"
     run(sandbox, f"for i in $(seq 50); do (setsid sleep {mark}.$i >/dev/null 2>&1 &); done")
     assert wait_until(lambda: len(alive_with(mark)) >= 50)
@@ -74,7 +74,9 @@ def test_21_a_fork_storm_is_dead_after_the_job(sandbox: HostSandbox) -> None:
 @pytest.mark.parametrize(
     "path", ["../outside", "/etc/outside", "a/../../../outside", "link/outside", "chain/outside"]
 )
-def test_34_nothing_is_written_or_read_outside(sandbox: HostSandbox, tmp_path: Path, path: str) -> None:
+def test_attack_34_nothing_is_written_or_read_outside(
+    sandbox: HostSandbox, tmp_path: Path, path: str
+) -> None:
     target = tmp_path / "target"
     target.mkdir()
     (target / "outside").write_text("secret")
@@ -93,7 +95,7 @@ def test_34_nothing_is_written_or_read_outside(sandbox: HostSandbox, tmp_path: P
     assert (target / "outside").read_text() == "secret"
 
 
-def test_34_a_checkout_does_not_write_through_a_link(
+def test_attack_34_a_checkout_does_not_write_through_a_link(
     sandbox: HostSandbox, tree: Tree, tmp_path: Path
 ) -> None:
     target = tmp_path / "target"
@@ -104,7 +106,7 @@ def test_34_a_checkout_does_not_write_through_a_link(
     assert list(target.iterdir()) == []
 
 
-def test_34_links_of_the_repository_stay_links(sandbox: HostSandbox, tree: Tree) -> None:
+def test_attack_34_links_of_the_repository_stay_links(sandbox: HostSandbox, tree: Tree) -> None:
     root = Path(tree.root)
     (root / "shadow").symlink_to("/etc/shadow")
     shutil.rmtree(root / "below")
@@ -119,7 +121,7 @@ def test_a_named_pipe_in_place_of_a_file_does_not_hold_us(sandbox: HostSandbox) 
     assert sandbox.read(f"{sandbox.workspace}/pipe", bytes_max=10) is None
 
 
-def test_36_hooks_filters_and_monitors_of_the_repository_never_run(
+def test_attack_36_hooks_filters_and_monitors_of_the_repository_never_run(
     sandbox: HostSandbox, tree: Tree, tmp_path: Path
 ) -> None:
     root, proof = Path(tree.root), tmp_path / "proof"
@@ -141,7 +143,7 @@ def test_36_hooks_filters_and_monitors_of_the_repository_never_run(
     assert not proof.exists()
 
 
-def test_36_submodules_are_not_fetched(sandbox: HostSandbox, tree: Tree, tmp_path: Path) -> None:
+def test_attack_36_submodules_are_not_fetched(sandbox: HostSandbox, tree: Tree, tmp_path: Path) -> None:
     root = Path(tree.root)
     other = make_repository(tmp_path / "other")
     git(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", other.root, "module")
@@ -152,7 +154,7 @@ def test_36_submodules_are_not_fetched(sandbox: HostSandbox, tree: Tree, tmp_pat
         assert run(sandbox, "ls -A module") == ""
 
 
-def test_24_the_workspace_does_not_shadow_our_own_git(
+def test_attack_24_the_workspace_does_not_shadow_our_own_git(
     sandbox: HostSandbox, tree: Tree, tmp_path: Path
 ) -> None:
     root, proof = Path(tree.root), tmp_path / "proof"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node
 @pytest.mark.parametrize(
     "command", ["::set-env name=EVIL::1", "::add-path::/tmp/evil", "##[set-env name=EVIL]1"]
 )
-def test_output_never_changes_environment_or_path(house: Any, command: str) -> None:
+def test_attack_3_output_never_changes_environment_or_path(house: Any, command: str) -> None:
     outcome = house.run(
         f"- {{run: \"echo '{command}'\", id: a}}\n- {{if: always(), run: 'echo \"[$EVIL] $PATH\"'}}"
     )
@@ -53,7 +55,7 @@ def test_output_never_changes_environment_or_path(house: Any, command: str) -> N
     assert not [line for line in outcome.log.splitlines() if line.startswith("[1]") or "/tmp/evil:" in line]
 
 
-def test_output_changes_the_environment_only_when_the_user_allows_it(house: Any) -> None:
+def test_attack_3_output_changes_the_environment_only_when_the_user_allows_it(house: Any) -> None:
     outcome = house.run(
         """
         env: {ACTIONS_ALLOW_UNSECURE_COMMANDS: "true"}
@@ -67,7 +69,9 @@ def test_output_changes_the_environment_only_when_the_user_allows_it(house: Any)
 
 # 4: CVE-2022-35954
 @pytest.mark.parametrize("content", ["GOOD=1\nbroken\n", "GOOD=1\nX<<EOF\nEVIL=1\n", "GOOD=1\n=x\n"])
-def test_a_malformed_environment_file_fails_the_step_and_sets_nothing(house: Any, content: str) -> None:
+def test_attack_4_a_malformed_environment_file_fails_the_step_and_sets_nothing(
+    house: Any, content: str
+) -> None:
     import json
 
     outcome = house.run(
@@ -83,7 +87,7 @@ def test_a_malformed_environment_file_fails_the_step_and_sets_nothing(house: Any
     assert "[] []" in outcome.log.splitlines()
 
 
-def test_a_value_that_holds_the_delimiter_of_another_sets_nothing_else() -> None:
+def test_attack_4_a_value_that_holds_the_delimiter_of_another_sets_nothing_else() -> None:
     effects, errors = Effects(), []
     content = b"TITLE<<R4ND0M\nx\nEOF\nEVIL=1\nR4ND0M\n"
     apply_file("env", content, effects, error=errors.append, mask=str)
@@ -91,19 +95,19 @@ def test_a_value_that_holds_the_delimiter_of_another_sets_nothing_else() -> None
 
 
 # 5
-def test_loader_variables_do_not_reach_what_the_runner_runs_for_itself() -> None:
+def test_attack_5_loader_variables_do_not_reach_what_the_runner_runs_for_itself() -> None:
     env = {"LD_PRELOAD": "x", "ld_audit": "x", "NODE_OPTIONS": "x", "BASH_ENV": "x", "GIT_SSH_COMMAND": "x",
            "GIT_CONFIG_KEY_0": "x", "PYTHONPATH": "x", "BASH_FUNC_ls%%": "x",
            "PATH": "/bin", "HOME": "/h"}  # fmt: skip
     assert without_loader_variables(env) == {"PATH": "/bin", "HOME": "/h"}
 
 
-def test_loader_variables_reach_the_users_own_steps(house: Any) -> None:
+def test_attack_5_loader_variables_reach_the_users_own_steps(house: Any) -> None:
     outcome = house.run("- run: echo 'BASH_ENV=/dev/null' >> $GITHUB_ENV\n- run: echo \"[$BASH_ENV]\"")
     assert "[/dev/null]" in outcome.log.splitlines()
 
 
-def test_fetching_an_action_ignores_the_environment_of_git(house: Any, tmp_path: Path) -> None:
+def test_attack_5_fetching_an_action_ignores_the_environment_of_git(house: Any, tmp_path: Path) -> None:
     evil = tmp_path / "evil.sh"
     evil.write_text(f'#!/bin/sh\ntouch {tmp_path}/owned\nexec "$@"\n')
     evil.chmod(0o755)
@@ -123,7 +127,7 @@ def test_fetching_an_action_ignores_the_environment_of_git(house: Any, tmp_path:
 
 
 # 9: CVE-2021-41077
-def test_a_fork_gets_no_secrets_whatever_the_frames_say(house: Any) -> None:
+def test_attack_9_a_fork_gets_no_secrets_whatever_the_frames_say(house: Any) -> None:
     from akashic.engine.requests import SecretFrame
 
     house.secrets[""] = {"TOKEN": "hunter2hunter2", "GITHUB_TOKEN": "ghs_token_value"}
@@ -138,7 +142,7 @@ def test_a_fork_gets_no_secrets_whatever_the_frames_say(house: Any) -> None:
 
 
 # 17: CVE-2025-24362
-def test_no_secret_is_in_any_stored_byte(house: Any) -> None:
+def test_attack_17_no_secret_is_in_any_stored_byte(house: Any) -> None:
     canary = "canary-7f3a91c2e5"
     house.secrets[""] = {"CANARY": canary}
     outcome = house.run(
@@ -196,7 +200,7 @@ def _publish(house: Any, name: str, metadata: str, tag: str = "v1") -> str:
 
 
 # 18: CVE-2025-30066, CVE-2026-33634
-def test_a_moved_tag_stops_the_run(house: Any) -> None:
+def test_attack_18_a_moved_tag_stops_the_run(house: Any) -> None:
     composite = "runs: {{using: composite, steps: [{{run: echo {}, shell: bash}}]}}\n"
     first = _publish(house, "octo/a", composite.format("good"))
     _lock(house, {"octo/a@v1": first})
@@ -212,7 +216,7 @@ def test_a_moved_tag_stops_the_run(house: Any) -> None:
         house.resolver().resolve("octo/a@v1")
 
 
-def test_an_action_that_the_lock_file_does_not_know_does_not_run(house: Any) -> None:
+def test_attack_18_an_action_that_the_lock_file_does_not_know_does_not_run(house: Any) -> None:
     inner = _publish(
         house, "octo/inner", "runs: {using: composite, steps: [{run: echo inner, shell: bash}]}\n"
     )
@@ -233,7 +237,7 @@ def _lock(house: Any, pins: dict[str, str]) -> None:
 
 # 24: CVE-2024-41121
 @needs_node
-def test_a_path_of_the_users_does_not_shadow_the_node_that_runs_actions(house: Any) -> None:
+def test_attack_24_a_path_of_the_users_does_not_shadow_the_node_that_runs_actions(house: Any) -> None:
     folder = house.server / "octo/js"
     folder.mkdir(parents=True)
     (folder / "main.js").write_text("console.log('the real node')")
@@ -250,7 +254,9 @@ def test_a_path_of_the_users_does_not_shadow_the_node_that_runs_actions(house: A
     assert "the real node" in lines and "shadowed" not in lines
 
 
-def test_command_files_that_were_replaced_by_links_are_not_followed(house: Any, tmp_path: Path) -> None:
+def test_attack_34_command_files_that_were_replaced_by_links_are_not_followed(
+    house: Any, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside"
     outside.write_text("STOLEN=1\n")
     outcome = house.run(
@@ -268,7 +274,7 @@ def test_command_files_that_were_replaced_by_links_are_not_followed(house: Any, 
 
 
 # 36: CVE-2024-32002
-def test_hooks_and_submodules_of_an_action_never_run(house: Any, tmp_path: Path) -> None:
+def test_attack_36_hooks_and_submodules_of_an_action_never_run(house: Any, tmp_path: Path) -> None:
     folder = house.server / "octo/hooked"
     hooks = folder / "hooks"
     hooks.mkdir(parents=True)
@@ -281,7 +287,7 @@ def test_hooks_and_submodules_of_an_action_never_run(house: Any, tmp_path: Path)
 
 
 # 38: CVE-2021-25743
-def test_terminal_escapes_in_logs_are_shown_and_only_colours_are_sent() -> None:
+def test_attack_38_terminal_escapes_in_logs_are_shown_and_only_colours_are_sent() -> None:
     text = "\x1b[1;31mred\x1b[0m \x1b]0;title\x07 \x1b[2J \x9b31m \x08 a\rb \u202e\tend\n"
     safe = safe_for_terminal(text)
     assert safe.startswith("\x1b[1;31mred\x1b[0m ") and safe.endswith("\tend\n")
@@ -292,7 +298,7 @@ def test_terminal_escapes_in_logs_are_shown_and_only_colours_are_sent() -> None:
 
 
 # 43
-def test_xml_with_entities_and_oversized_sarif_are_refused() -> None:
+def test_attack_43_xml_with_entities_and_oversized_sarif_are_refused() -> None:
     bomb = b'<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><testsuite name="&b;"/>'
     external = b'<!DOCTYPE t SYSTEM "file:///etc/passwd"><testsuite/>'
     for content in (bomb, external, b'<!DOCTYPE coverage [<!ENTITY a "b">]><coverage line-rate="1"/>'):
@@ -305,7 +311,51 @@ def test_xml_with_entities_and_oversized_sarif_are_refused() -> None:
         read_sarif(b"[" * 200_000, "x.sarif")
 
 
-def test_secrets_are_masked_in_background_steps_that_write_at_once(house: Any) -> None:
+FORMS = r"""
+import base64, json, os, sys, time, urllib.parse, xml.sax.saxutils
+secret = os.environ["T"].encode()
+forms = {
+    "raw": secret,
+    "json": json.dumps(secret.decode())[1:-1].encode(),
+    "url": urllib.parse.quote(secret, safe="").encode(),
+    "xml": xml.sax.saxutils.escape(secret.decode(), {'"': "&quot;"}).encode(),
+    "base64": base64.b64encode(secret),
+    "base64+1": base64.b64encode(b"x" + secret),
+    "base64+2": base64.b64encode(b"xy" + secret + b"z"),
+    "base64url": base64.urlsafe_b64encode(secret),
+    "hex": secret.hex().encode(),
+    "HEX": secret.hex().upper().encode(),
+}
+for name, form in forms.items():
+    for cut in range(0, len(form), 5):
+        os.write(1, f"{name} ".encode() + form[:cut])
+        os.write(1, form[cut:] + b" end\n")
+"""
+
+
+def test_attack_20_every_form_of_a_secret_is_hidden_wherever_a_write_ends(house: Any) -> None:
+    secret = 'p4ss"word<&>/+é:~?x'
+    house.secrets[""] = {"TOKEN": secret}
+    outcome = house.run(
+        f"""
+        env: {{T: "${{{{ secrets.TOKEN }}}}"}}
+        steps:
+          - shell: python
+            run: |
+{textwrap.indent(FORMS.strip(), " " * 14)}
+        """
+    )
+    assert outcome.result.conclusion == "success", outcome.log
+    lines = [line for line in outcome.log.splitlines() if line.endswith(" end")]
+    assert len(lines) > 40
+    assert [line for line in lines if "***" not in line] == []
+    stored = b"".join(path.read_bytes() for path in house.state.rglob("*") if path.is_file())
+    raw = secret.encode()
+    for form in (raw, raw.hex().encode(), base64.b64encode(raw)[:16], base64.b64encode(b"x" + raw)[4:16]):
+        assert form not in stored
+
+
+def test_attack_20_secrets_are_masked_in_background_steps_that_write_at_once(house: Any) -> None:
     house.secrets[""] = {"TOKEN": "hunter2hunter2"}
     outcome = house.run(
         """

@@ -21,7 +21,7 @@ def injected(expression: str, step: str = "run: 'echo {}'") -> bool:
 
 
 @pytest.mark.parametrize("path", sorted(".".join(path) for path in UNTRUSTED))
-def test_script_injection_every_untrusted_value_in_a_script_is_found(path: str) -> None:
+def test_attack_7_script_injection_every_untrusted_value_in_a_script_is_found(path: str) -> None:
     assert injected(f"github.{path}")
     assert injected(f"GITHUB.{path.upper()}")
     assert injected(f"github.{path}", "uses: actions/github-script@v7, with: {script: 'x({})'}")
@@ -44,7 +44,7 @@ def test_script_injection_every_untrusted_value_in_a_script_is_found(path: str) 
         "env.T",
     ],
 )
-def test_script_injection_is_found_however_it_is_written(expression: str) -> None:
+def test_attack_7_script_injection_is_found_however_it_is_written(expression: str) -> None:
     assert injected(expression)
 
 
@@ -60,11 +60,11 @@ def test_script_injection_is_found_however_it_is_written(expression: str) -> Non
         "github.event.pull_request.head.sha",
     ],
 )
-def test_script_injection_is_not_seen_where_there_is_none(expression: str) -> None:
+def test_attack_7_script_injection_is_not_seen_where_there_is_none(expression: str) -> None:
     assert not injected(expression)
 
 
-def test_script_injection_is_followed_through_job_outputs() -> None:
+def test_attack_7_script_injection_is_followed_through_job_outputs() -> None:
     text = (
         "on: push\njobs:\n  a:\n    runs-on: x\n    outputs: {t: '${{ github.head_ref }}'}\n    steps: [{run: x}]\n"
         "  b:\n    needs: a\n    runs-on: x\n    steps: [{run: 'echo ${{ needs.a.outputs.t }}'}]\n"
@@ -72,7 +72,7 @@ def test_script_injection_is_followed_through_job_outputs() -> None:
     assert [problem.rule for problem in lint_workflow(text, "w", lambda uses: None)] == ["script-injection"]
 
 
-def test_yaml_bombs_are_refused_before_they_are_expanded() -> None:
+def test_attack_39_yaml_bombs_are_refused_before_they_are_expanded() -> None:
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 60)]
     for text in (
@@ -87,7 +87,7 @@ def test_yaml_bombs_are_refused_before_they_are_expanded() -> None:
             load(text, "bomb.yml")
 
 
-def test_expressions_that_grow_without_end_are_refused() -> None:
+def test_attack_40_expressions_that_grow_without_end_are_refused() -> None:
     text = "'x'"
     for _ in range(12):
         text = f"format('{{0}}{{0}}{{0}}{{0}}{{0}}{{0}}', {text})"
@@ -97,7 +97,7 @@ def test_expressions_that_grow_without_end_are_refused() -> None:
             evaluate(bomb, Scope(contexts=big))
 
 
-def test_long_hostile_expressions_end() -> None:
+def test_attack_40_long_hostile_expressions_end() -> None:
     for text in (
         "(" * 20_000,
         "!" * 20_000,
@@ -110,6 +110,6 @@ def test_long_hostile_expressions_end() -> None:
             evaluate(text, Scope(contexts={"a": 1}))
 
 
-def test_patterns_with_many_wildcards_match_in_linear_time() -> None:
+def test_attack_40_patterns_with_many_wildcards_match_in_linear_time() -> None:
     assert not compile_glob("*a" * 400 + "b").matches("a" * 4_000)
     assert not compile_glob("**a" * 300 + "b").matches("a" * 4_000)
