@@ -195,9 +195,8 @@ def registry(tmp_path: Path) -> Iterator[LoopbackRegistry]:
 def name(engine: Engine) -> Iterator[str]:
     mine = f"akashic-test-{uuid.uuid4().hex[:12]}"
     yield mine
-    for image in engine.images.list(reference=f"*{mine}*"):
-        for tag in image.tags:
-            engine.images.remove(tag, force=True)
+    for image in engine.images.list(labels=[f"akashic.image={mine}"]):
+        engine.images.remove(image.id, force=True)
 
 
 @pytest.mark.docker

@@ -46,9 +46,8 @@ def name(engine: Engine) -> Iterator[str]:
     """A name of the test's own; every image of that name goes when it ends."""
     mine = f"akashic-test-{uuid.uuid4().hex[:12]}"
     yield mine
-    for image in engine.images.list(reference=f"{mine}:*"):
-        for tag in image.tags:
-            engine.images.remove(tag, force=True)
+    for image in engine.images.list(labels=[f"akashic.image={mine}"]):
+        engine.images.remove(image.id, force=True)
 
 
 @pytest.fixture

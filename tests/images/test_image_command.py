@@ -25,9 +25,8 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
     yield mine
     try:
         engine = Engine.connect(os.environ)
-        for image in engine.images.list(reference=f"*{mine}*"):
-            for tag in image.tags:
-                engine.images.remove(tag, force=True)
+        for image in engine.images.list(labels=[f"akashic.image={mine}"]):
+            engine.images.remove(image.id, force=True)
     except Exception:
         # Without an engine nothing was made in one.
         return
