@@ -67,7 +67,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 256
 born = time.time()
-server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
+server = Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print("listening", flush=True)
 print(ways.get("says", "").replace("$KEY", os.environ.get("KEY", "")), flush=True)

@@ -222,10 +222,10 @@ class Application:
     def prepare_environment(self, name: str) -> None:
         """Before a job of an environment starts: its local target must be awake outside of the job, whose
         processes all die with it, and the target's secrets at hand."""
-        from akashic.delivery.config import LocalTarget
+        from akashic.delivery.config import DockerTarget, LocalTarget
 
         environment = self.config.environment(name)
-        if environment is None or not isinstance(environment.target, LocalTarget):
+        if environment is None or not isinstance(environment.target, LocalTarget | DockerTarget):
             return
         from akashic.delivery.local.client import ensure_running
 

@@ -12,7 +12,7 @@ import secrets as random_secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from akashic.delivery.config import Config, LocalTarget
+from akashic.delivery.config import Config, DockerTarget, LocalTarget
 from akashic.driver.ports import Clock
 from akashic.secrets.document import Recipient
 from akashic.secrets.file import SecretsFile
@@ -47,7 +47,7 @@ class LocalSecrets:
         """Have here all secrets that the environment's local target names: those in `known` as they are now,
         the others made up. Returns the names of those that were made up."""
         found = config.environment(environment)
-        if found is None or not isinstance(found.target, LocalTarget):
+        if found is None or not isinstance(found.target, LocalTarget | DockerTarget):
             return []
         here = self.of(environment)
         wanted = referenced(found.target)
@@ -68,7 +68,8 @@ class LocalSecrets:
         self._file.init([Recipient(key=key, name="this machine") for key in keys])
 
 
-def referenced(target: LocalTarget) -> list[str]:
+def referenced(target: LocalTarget | DockerTarget) -> list[str]:
     """The names of secrets that a local target's values ask for."""
-    texts = [*target.env.values(), *(value for one in target.services.values() for value in one.env.values())]
+    services = target.services if isinstance(target, LocalTarget) else {}
+    texts = [*target.env.values(), *(value for one in services.values() for value in one.env.values())]
     return list(dict.fromkeys(name for text in texts for name in _REFERENCE.findall(text)))

@@ -64,13 +64,38 @@ class LocalTarget(
     log_bytes_max: Annotated[int, Meta(ge=65_536)] = 10_000_000
 
 
+class DockerTarget(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="docker", forbid_unknown_fields=True
+):
+    """A release runs as containers of this machine's engine, behind the same reverse proxy as local ones.
+
+    The keys mean what they mean for a local target. PORT is `container_port`, the port that the image listens
+    on (0: the first one that it exposes); it is published on the loopback address only. `${data}` is `/data`
+    in the containers, a folder of the environment that is kept. `network` is an existing network that they
+    join, for backing services that run as containers (`NAME_default` of a compose file); there are no
+    `${services…}`.
+    """
+
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    container_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    network: str = ""
+    command: tuple[str, ...] = ()
+    instances: Annotated[int, Meta(ge=1, le=INSTANCES_MAX)] = 1
+    env: dict[str, str] = {}
+    release_command: tuple[str, ...] = ()
+    release_timeout_s: PositiveSeconds = 300.0
+    start_timeout_s: PositiveSeconds = 60.0
+    drain_timeout_s: Seconds = 30.0
+    log_bytes_max: Annotated[int, Meta(ge=65_536)] = 10_000_000
+
+
 class MemoryTarget(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="memory", forbid_unknown_fields=True
 ):
     """Nothing is started: for trying out rules and pipelines. Forgotten when the process ends."""
 
 
-Target = LocalTarget | MemoryTarget
+Target = LocalTarget | DockerTarget | MemoryTarget
 
 
 class HealthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.delivery.config import Config, EnvironmentConfig, LocalTarget, MemoryTarget, Target
+from akashic.delivery.config import Config, DockerTarget, EnvironmentConfig, LocalTarget, MemoryTarget, Target
 from akashic.delivery.effects import DeploymentEffects
 from akashic.delivery.gates import EnvironmentGates, ref_of
 from akashic.delivery.releases import Release, Releases, short_ref
@@ -329,7 +329,7 @@ class Deployments:
             if kind is MemoryTarget:
                 self._targets[kind] = MemoryTargetPort()
             else:
-                assert kind is LocalTarget, kind
+                assert kind in (LocalTarget, DockerTarget), kind
                 from akashic.delivery.local.target import LocalTarget as LocalTargetPort
 
                 self._targets[kind] = LocalTargetPort(self.state_dir)

@@ -9,7 +9,7 @@ import msgspec
 
 from akashic.cli.command import CommandContext
 from akashic.cli.present.style import Style, table
-from akashic.delivery.config import EnvironmentConfig, LocalTarget
+from akashic.delivery.config import EnvironmentConfig, LocalTarget, MemoryTarget
 from akashic.errors import EXIT_OK
 from akashic.runner.terminal import safe_for_terminal
 
@@ -53,11 +53,12 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
 
 def _target(environment: EnvironmentConfig) -> str:
     target = environment.target
-    if not isinstance(target, LocalTarget):
+    if isinstance(target, MemoryTarget):
         return "memory"
     port = f":{target.port}" if target.port else ""
     count = f" × {target.instances}" if target.instances > 1 else ""
-    return f"local{port}{count}"
+    kind = "local" if isinstance(target, LocalTarget) else "docker"
+    return f"{kind}{port}{count}"
 
 
 def _approvals(environment: EnvironmentConfig) -> str:

@@ -108,9 +108,11 @@ class SharedFront(msgspec.Struct, kw_only=True):
 
 
 class SupervisorState(msgspec.Struct, kw_only=True):
-    """Everything. `boot` is the machine's boot that the processes belong to."""
+    """Everything. `boot` is the machine's boot that the processes belong to; `containers` says that there
+    have been some."""
 
     boot: str = ""
+    containers: bool = False
     environments: dict[str, Environment] = {}
     fronts: dict[str, SharedFront] = {}
     operations: dict[str, Operation] = {}
@@ -143,5 +145,8 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     surge_max: int = 0
     host: str = ""
     front: str = ""
+    in_container: bool = False
+    container_port: int = 0
+    network: str = ""
     restores: str = ""
     rollback: bool = False

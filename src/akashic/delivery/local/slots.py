@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from akashic.cancellation import Cancellation
+from akashic.containers.errors import EngineError
 from akashic.delivery.checks import await_healthy
 from akashic.delivery.local.instances import InstanceRunner
 from akashic.delivery.local.model import Instance, Slot
@@ -90,10 +92,13 @@ class SlotRunner:
         """End instances, at the same time; they have the slot's drain time to finish what they accepted."""
         grace = slot.drain_timeout_s if grace_s is None else grace_s
         runner = self._runner(slot)
-        threads = [
-            threading.Thread(target=runner.stop, args=(instance,), kwargs={"grace_s": grace})
-            for instance in instances
-        ]
+
+        def end(instance: Instance) -> None:
+            # What an engine that is away cannot remove now is found by its label later.
+            with contextlib.suppress(EngineError):
+                runner.stop(instance, grace_s=grace)
+
+        threads = [threading.Thread(target=end, args=(instance,)) for instance in instances]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -93,9 +93,7 @@ class Starter:
         return slot, EffectOutcome(evidence=evidence, notes=start.notes, url=address(first[0]))
 
     def _slot(self, environment: Environment, request: PrepareRequest, root: Path, start: Start) -> Slot:
-        first = request.instances
-        if request.surge_max and self._something_serves(environment):
-            first = min(request.instances, request.surge_max)
+        first = first_instances(self.runner, environment, request)
         return Slot(
             deployment=request.deployment,
             release=request.digest,
@@ -114,10 +112,6 @@ class Starter:
             surge_max=request.surge_max,
             instances=[Instance(index=index, idle=index >= first) for index in range(request.instances)],
         )
-
-    def _something_serves(self, environment: Environment) -> bool:
-        slot = environment.slots.get(environment.serving)
-        return slot is not None and any(self.runner.alive(slot, instance) for instance in slot.instances)
 
     def _command(self, request: PrepareRequest, root: Path, values: dict[str, str]) -> Start:
         from akashic.images.read import read_config
@@ -191,6 +185,13 @@ class Starter:
             )
         if code != 0:
             raise AkashicError(f"{what} failed with exit code {code}; its last lines:\n{tail(log)}")
+
+
+def first_instances(runner: SlotRunner, environment: Environment, request: PrepareRequest) -> int:
+    """How many instances start before the switch: all, unless they roll in place of some that serve."""
+    slot = environment.slots.get(environment.serving)
+    serves = slot is not None and any(runner.alive(slot, instance) for instance in slot.instances)
+    return min(request.instances, request.surge_max) if serves and request.surge_max else request.instances
 
 
 def filled_env(request: PrepareRequest, values: dict[str, str]) -> dict[str, str]:

@@ -17,8 +17,11 @@ from pathlib import Path
 import msgspec
 
 from akashic.cancellation import Cancellation
+from akashic.containers.errors import EngineError
 from akashic.delivery.local import logs
 from akashic.delivery.local.backing import Backing
+from akashic.delivery.local.container_starting import ContainerStarter
+from akashic.delivery.local.containers import ContainerRunner
 from akashic.delivery.local.front import Front
 from akashic.delivery.local.instances import ProcessRunner
 from akashic.delivery.local.ledger import Ledger
@@ -47,10 +50,12 @@ class Supervisor:
         self.mark = str(state_dir.resolve())
         self.ledger = Ledger(self.paths)
         self.state = self.ledger.state
-        self.runner = SlotRunner(ProcessRunner(self.mark))
+        self.containers = ContainerRunner(self.mark, os.environ)
+        self.runner = SlotRunner(ProcessRunner(self.mark), self.containers)
         self.front = Front(self.ledger, self.mark)
         self.backing = Backing(self.ledger, self.mark)
         self.starter = Starter(self.ledger, self.runner, self.front, self.backing, self.mark)
+        self.container_starter = ContainerStarter(self.ledger, self.runner, self.containers, self.front)
         self.rollout = Rollout(self.ledger, self.runner, self.front)
         self._draining: list[threading.Thread] = []
         self._adopt()
@@ -70,7 +75,8 @@ class Supervisor:
                 self._alias(environment, request.deployment, standing)
                 return EffectOutcome(url=address(slot.instances[0]))
             try:
-                made, outcome = self.starter.start(environment, request, progress, cancellation)
+                starter = self.container_starter if request.in_container else self.starter
+                made, outcome = starter.start(environment, request, progress, cancellation)
             except AkashicError as failure:
                 self._drop_unfinished(environment, request.deployment)
                 hint = masker.mask_text(failure.hint)
@@ -177,8 +183,11 @@ class Supervisor:
         for instance in slot.instances:
             if instance.idle:
                 continue
-            if instance.restarts or not self.runner.alive(slot, instance):
-                return f"instance {instance.index} {instance.last_exit or 'is not running'}"
+            try:
+                if instance.restarts or not self.runner.alive(slot, instance):
+                    return f"instance {instance.index} {instance.last_exit or 'is not running'}"
+            except EngineError as error:
+                return error.message
         if not alive(self.front.process(environment)):
             return "the proxy is not running"
         return ""
@@ -218,6 +227,7 @@ class Supervisor:
         for thread in self._draining:
             thread.join()
         self._kill_unknown(set())
+        self._sweep_containers()
         self._collect_releases()
 
     def abandon(self) -> None:
@@ -244,7 +254,9 @@ class Supervisor:
         with self.ledger.lock:
             for slot in environment.slots.values():
                 if slot.kept:
-                    changed |= self.runner.watch(environment.name, slot, folder, now)
+                    # A container engine that does not answer says nothing about its containers.
+                    with contextlib.suppress(EngineError):
+                        changed |= self.runner.watch(environment.name, slot, folder, now)
             for log in (*folder.glob("service-*.log"), folder / "proxy.log"):
                 rotate(log, LOG_BYTES_MAX)
             if changed:
@@ -317,17 +329,29 @@ class Supervisor:
         processes: list[ProcessId | None] = [*self.front.processes()]
         for environment in self.state.environments.values():
             for slot in [slot for slot in environment.slots.values() if not slot.kept]:
-                self._drop(environment, slot, in_background=False)
+                with contextlib.suppress(EngineError):
+                    self._drop(environment, slot, in_background=False)
             processes += [service.process for service in environment.services.values()]
             for slot in environment.slots.values():
-                self.runner.recall(slot)
+                with contextlib.suppress(EngineError):
+                    self.runner.recall(slot)
                 processes += [instance.process for instance in slot.instances]
         known |= {process.pid for process in processes if process is not None and alive(process)}
         self._kill_unknown(known)
+        self._sweep_containers()
         for environment in self.state.environments.values():
             if environment.serving:
                 self.front.route(environment)
         self.ledger.save()
+
+    def _sweep_containers(self) -> None:
+        """Remove the containers of ours that no slot has. The engine is asked only where there were some."""
+        if not self.state.containers:
+            return
+        slots = [slot for e in self.state.environments.values() for slot in e.slots.values()]
+        known = {instance.container for slot in slots for instance in slot.instances}
+        with contextlib.suppress(EngineError):
+            self.containers.sweep(known)
 
     def _kill_unknown(self, known: set[int]) -> None:
         """End whatever carries our mark and does not belong to the session of a process that we know."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from akashic.cancellation import Cancellation
+from akashic.delivery.config import DockerTarget as DockerConfig
 from akashic.delivery.config import LocalTarget as LocalConfig
 from akashic.delivery.local.client import SupervisorClient
 from akashic.delivery.local.model import PrepareRequest
@@ -106,7 +107,8 @@ def _about(op: str, plan: Plan, key: str) -> dict[str, Any]:
 
 def _prepare_request(plan: Plan) -> PrepareRequest:
     config = plan.config.target
-    assert isinstance(config, LocalConfig), config
+    assert isinstance(config, LocalConfig | DockerConfig), config
+    services = config.services if isinstance(config, LocalConfig) else {}
     strategy = plan.config.strategy
     names = {
         name.removeprefix("secrets.")
@@ -128,7 +130,7 @@ def _prepare_request(plan: Plan) -> PrepareRequest:
         instances=config.instances,
         env=config.env,
         secrets={name: plan.secrets(name) for name in sorted(names)},
-        services={n: (s.image, s.env, s.port) for n, s in config.services.items()},
+        services={n: (s.image, s.env, s.port) for n, s in services.items()},
         release_command=config.release_command,
         release_timeout_s=config.release_timeout_s,
         start_timeout_s=config.start_timeout_s,
@@ -139,6 +141,9 @@ def _prepare_request(plan: Plan) -> PrepareRequest:
         surge_max=strategy.surge_max(config.instances),
         host=urlsplit(plan.config.url).hostname or "" if plan.config.preview is not None else "",
         front=plan.environment.partition("/")[0],
+        in_container=isinstance(config, DockerConfig),
+        container_port=config.container_port if isinstance(config, DockerConfig) else 0,
+        network=config.network if isinstance(config, DockerConfig) else "",
         restores=plan.restores,
         rollback=plan.rollback,
     )

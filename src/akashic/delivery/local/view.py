@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from akashic.containers.errors import EngineError
 from akashic.delivery.local.model import Environment, Instance, Slot
 from akashic.delivery.local.processes import alive
 from akashic.delivery.local.supervisor import Supervisor
@@ -13,6 +14,15 @@ def status_of(supervisor: Supervisor, name: str) -> TargetStatus:
     environment = supervisor.state.environments.get(name)
     if environment is None:
         return TargetStatus(reachable=True)
+    try:
+        return _status(supervisor, environment)
+    except EngineError as error:
+        # What serves may well serve: nobody can say.
+        url = supervisor.front.url(environment)
+        return TargetStatus(reachable=False, url=url, serving=environment.serving, problems=(error.message,))
+
+
+def _status(supervisor: Supervisor, environment: Environment) -> TargetStatus:
     slot = environment.slots.get(environment.serving)
     return TargetStatus(
         reachable=True,
