@@ -90,6 +90,8 @@ class ExecutorContract:
 
     mode = "auto"
     labels: tuple[str, ...] = ()
+    image = ""
+    """An image with bash that the executor can run, if it runs any."""
     temp_holds: tuple[str, ...] = ()
     """What a new RUNNER_TEMP holds already, as on GitHub."""
 
@@ -351,6 +353,33 @@ class ExecutorContract:
                 self.spec(tree, container=ContainerSpec(image="node:20")), cancellation=Cancellation()
             )
         assert "node:20" in caught.value.message and "docker" in caught.value.hint
+
+    def test_images_run_or_are_refused_with_who_can(self, executor: Executor, sandbox: Sandbox) -> None:
+        if not executor.capabilities.docker_actions:
+            with pytest.raises(Unsupported) as caught:
+                self.run_image(sandbox, "some/image", "true")
+            assert "docker" in caught.value.hint
+            return
+        sandbox.pull_image(self.image, on_output=lambda _: None, cancellation=Cancellation())
+        ran = self.run_image(sandbox, self.image, 'pwd; cat; echo "$WORD" > made; echo err >&2; exit 4')
+        assert (ran.code, ran.text) == (4, f"{sandbox.image_path(sandbox.workspace)}\nerr\n")
+        assert sandbox.read(f"{sandbox.workspace}/made", bytes_max=10) == b"said\n"
+
+    def run_image(self, sandbox: Sandbox, image: str, script: str) -> Ran:
+        chunks: list[bytes] = []
+        status = sandbox.run_image(
+            image,
+            entrypoint="bash",
+            args=["-c", script],
+            env={"WORD": "said"},
+            on_output=chunks.append,
+            cancellation=Cancellation(),
+            timeout_s=60.0,
+        )
+        return Ran(status, b"".join(chunks))
+
+    def test_a_path_of_nobody_s_is_the_same_for_an_image(self, sandbox: Sandbox) -> None:
+        assert sandbox.image_path("/etc/hosts") == "/etc/hosts"
 
     def test_a_folder_that_is_no_repository_is_named(self, sandbox: Sandbox, tmp_path: Path) -> None:
         (tmp_path / "plain").mkdir()

@@ -29,6 +29,7 @@ def docker_executor(tmp_path: Path, base_image: str) -> Executor:
 
 class TestContract(ExecutorContract):
     labels = ("ubuntu-latest",)
+    image = "akashic-test/base:1"
     temp_holds = ("_github_workflow",)
 
     @pytest.fixture

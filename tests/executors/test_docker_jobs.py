@@ -197,7 +197,8 @@ def test_a_job_of_another_user_writes_what_it_must(world: World, user: str) -> N
         Path(sandbox.host_path(f"{sandbox.temp}/made-here")).write_text("")
         status, said = run(
             sandbox,
-            "/__w/_temp/script; touch /__t/tool; echo more >> greeting.txt; echo x > $HOME/x; echo y > /__w/_temp/made-here; "
+            "/__w/_temp/script; touch /__t/tool; echo more >> greeting.txt; echo x > $HOME/x; "
+            "echo y > /__w/_temp/made-here; "
             "mkdir -p a/b; git status -s",
         )
         assert status.code == 0 and said.splitlines()[1:] == [" M greeting.txt"], said
