@@ -7,10 +7,12 @@ import signal
 import threading
 
 from akashic.app.application import Application
-from akashic.app.driving import DriveOptions, cancel_on_signals, runner_parts
+from akashic.app.driving import DriveOptions, cancel_on_signals, executor_of, runner_parts
 from akashic.app.history import load_state
 from akashic.app.runs import Request, create, no_remote, select
 from akashic.cancellation import Cancellation
+from akashic.executors.container_options import HOST_IMAGE, ContainerOptions
+from akashic.executors.docker.executor import DockerExecutor
 from akashic.runner.parts import RunnerParts
 
 
@@ -98,3 +100,22 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_images_come_from_the_command_line_then_the_run_then_the_file(application: Application) -> None:
+    (application.root / "akashic.yaml").write_text("labels: {A: file, b: file, c: file}\n")
+    request = Request(executor="docker", options={"images": {"a": "run", "b": "run"}})
+    selection = select(application, request, cwd=application.root, remote=no_remote)
+    created = load_state(application, create(application, request, selection, selection.triggered[0])).created
+    executor = executor_of(application, created, ContainerOptions(images={"a": "typed"}))
+    assert isinstance(executor, DockerExecutor)
+    assert executor.options.images == {"a": "typed", "b": "run", "c": "file"}
+
+
+def test_options_of_containers_on_this_machine_are_told_to_have_no_effect(application: Application) -> None:
+    said: list[str] = []
+    application.say = said.append
+    parts_of(application, DriveOptions(containers=ContainerOptions(images={"a": HOST_IMAGE})))
+    assert said == []
+    parts_of(application, DriveOptions(containers=ContainerOptions(images={"a": "alpine"})))
+    assert len(said) == 1 and "--executor docker" in said[0]
