@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -237,3 +239,31 @@ def test_reports_of_steps_that_are_not_run_again_stay_and_can_be_read(cli: Cli) 
     assert cli("logs", "1", "--report", "junit.xml").stdout == xml + "\n"
     missing = cli("logs", "1", "--report", "other.xml")
     assert missing.returncode == 2 and "its reports: junit.xml" in missing.stderr
+
+
+AS_NOBODY_SPECIAL = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+
+
+def test_it_works_without_root(cli: Cli) -> None:
+    if subprocess.run([*AS_NOBODY_SPECIAL, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no user namespace can be made here")
+
+    def akashic(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = [*AS_NOBODY_SPECIAL, sys.executable, "-m", "akashic", *argv]
+        return subprocess.run(
+            command, cwd=cli.path, env=cli.env, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    script = "git log --oneline; echo one >> app.txt; mkdir made; touch made/file; rm other.txt; mv sub moved"
+    text = steps(
+        script, "cat app.txt; test -e made/file && test ! -e other.txt && test -e moved/x; grep good app.txt"
+    )
+    cli.workflow(text.replace("    steps:\n", "    steps:\n      - uses: actions/checkout@v4\n"))
+    for name in ("app.txt", "other.txt", "sub/x"):
+        cli.write(name, "bad\n")
+    cli.commit()
+    failed = akashic("run")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    cli.write("app.txt", "good\n")
+    result = akashic("resume", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
