@@ -162,3 +162,54 @@ def test_outputs_and_required_inputs_of_a_known_action() -> None:
     }
     assert "needs the input `title`" in found["action-input"]
     assert "declares no output `p`" in found["reference"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "place"),
+    [
+        ("on: {schedule: [{cron: '* * * * *'}]}\njobs: {a: JOB}", "schedule", "1:24"),
+        ("on: {schedule: [{cron: '*/3 1 * * *'}]}\njobs: {a: JOB}", "schedule", "1:24"),
+        ("on: push\nenv: {A B: 1}\njobs: {a: JOB}", "variable", "2:7"),
+        ("on: push\njobs: {a: JOB, b: {needs: [a, A], runs-on: x, steps: [{run: x}]}}", "repeated", "LAST"),
+        (
+            "on: push\njobs: {a: {runs-on: x, strategy: {matrix: {v: [1, 1]}}, steps: [{run: x}]}}",
+            "repeated",
+            "2:51",
+        ),
+        (
+            "on: push\njobs: {a: {runs-on: x, strategy: {matrix: {v: [1], exclude: [{v: 2}]}}, "
+            "steps: [{run: x}]}}",
+            "repeated",
+            "2:66",
+        ),
+        (
+            "on: push\njobs: {a: {runs-on: x, container: {image: x, credentials: {password: p}}, "
+            "steps: [{run: x}]}}",
+            "credentials",
+            "2:70",
+        ),
+    ],
+)
+def test_what_is_hardly_meant_so(text: str, rule: str, place: str) -> None:
+    text = text.replace("JOB", "{runs-on: x, steps: [{run: x}]}")
+    found = [problem for problem in lint_workflow(text, "w", lambda uses: None) if problem.rule == rule]
+    assert len(found) == 1
+    where = f"{found[0].position.line}:{found[0].position.column}"
+    assert where == (f"2:{text.splitlines()[1].index('A]') + 1}" if place == "LAST" else place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on: {schedule: [{cron: '*/5 * * * *'}, {cron: '0 0 * * *'}]}\njobs: {a: JOB}",
+        "on: push\nenv: {A_B: 1, a-b.c: 2}\njobs: {a: JOB}",
+        "on: push\njobs: {a: {runs-on: x, strategy: {matrix: {v: [1, '${{ github.ref }}'], "
+        "exclude: [{v: 2}]}}, steps: [{run: x}]}}",
+        "on: push\njobs: {a: {runs-on: x, strategy: {matrix: {v: [{k: 1}], exclude: [{v: {k: 1}}], "
+        "include: [{z: 1}]}}, steps: [{run: x}]}}",
+    ],
+)
+def test_what_may_be_meant_so(text: str) -> None:
+    text = text.replace("JOB", "{runs-on: x, steps: [{run: x}]}")
+    rules = {problem.rule for problem in lint_workflow(text, "w", lambda uses: None)}
+    assert not rules & {"schedule", "variable", "repeated", "credentials"}

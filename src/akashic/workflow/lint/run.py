@@ -13,6 +13,7 @@ from akashic.workflow.lint import (
     commands,
     conditions,
     differences,
+    habits,
     injection,
     references,
     shells,
@@ -47,6 +48,10 @@ RULES: dict[str, str] = {
     "unpinned-action": "actions are pinned to a commit",
     "deprecated": "no deprecated command or action is used",
     "script-injection": "nothing that a stranger can write becomes part of a script",
+    "credentials": "no password stands in the file",
+    "schedule": "schedules are not more frequent than GitHub runs them",
+    "variable": "names of variables can be read by a shell",
+    "repeated": "nothing is listed twice, or excluded without being there",
     "difference": "what Akashic does in another way than GitHub",
 }
 """Every rule and what it demands."""
@@ -60,6 +65,7 @@ _FAMILIES: tuple[Callable[[Document, Problems], None], ...] = (
     commands.check,
     injection.check,
     differences.check,
+    habits.check,
 )
 
 
