@@ -88,6 +88,21 @@ def test_all_pushes_only_what_passed(
     assert registry.status(f"/v2/team/{name}/tags/list") == 404
 
 
+def test_all_builds_scans_tries_pushes_and_cleans_up(
+    akashic: Run, registry: LoopbackRegistry, name: str
+) -> None:
+    full = f"{registry.host}/team/{name}"
+    done = akashic(
+        *("image", "all", "--engine", "none", "--push", "--repository", full, "--tag", "1", "--keep", "1"),
+        DOCKER_HOST="unix:///nonexistent/docker.sock",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "healthy after" in done.stdout and f"pushed {full}:1" in done.stdout
+    assert "layout: removed 0, kept 1" in done.stderr
+    assert "engine: there is no container engine" in done.stderr
+    assert registry.status(f"/v2/team/{name}/tags/list") == 200
+
+
 def test_the_same_command_builds_and_pushes_without_an_engine(
     akashic: Run, registry: LoopbackRegistry, name: str
 ) -> None:

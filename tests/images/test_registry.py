@@ -13,6 +13,7 @@ import pytest
 
 from akashic.containers.auth import Credentials
 from akashic.errors import AkashicError
+from akashic.images import registry as registry_module
 from akashic.images.connections import RegistryUnreachable, is_loopback
 from akashic.images.layout import BuildOptions, BuiltImage, build_layout
 from akashic.images.naming import referrers
@@ -125,7 +126,7 @@ def answering(
             seen.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
             reply(self)
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 
@@ -209,3 +210,39 @@ def test_what_a_registry_says_is_one_printable_line() -> None:
 
 def test_referrers_of_an_image_stay_with_it(built: BuiltImage) -> None:
     assert len(referrers(Path(built.path), built.digest)) == 2
+
+
+def test_a_busy_registry_is_asked_again_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "RETRY_PAUSE_S", 0.0)
+    answers = iter([503, 429, 200])
+
+    def reply(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.path == "/v2/":
+            send(handler, 200, b"")
+        else:
+            send(handler, next(answers, 503), b'{"tags": ["a"]}', Retry_After="0")
+
+    with answering(reply) as (host, seen), Repository(host, "a") as repository:
+        assert repository.tags() == ["a"]
+        asked = len(seen)
+        with pytest.raises(RegistryError, match="503"):
+            repository.tags()
+        assert len(seen) - asked == 1 + registry_module.RETRIES
+
+
+def test_a_place_to_upload_to_elsewhere_does_not_learn_the_login() -> None:
+    with answering(lambda handler: send(handler, 201, b"")) as (storage, there):
+
+        def reply(handler: http.server.BaseHTTPRequestHandler) -> None:
+            if handler.command == "HEAD":
+                send(handler, 404, b"")
+            elif "Authorization" not in handler.headers:
+                send(handler, 401, b"", WWW_Authenticate='Basic realm="r"')
+            else:
+                send(handler, 202, b"", Location=f"http://{storage}/put?state=1")
+
+        credential = Credentials(username="u", password="p")
+        with answering(reply) as (host, _), Repository(host, "a", credential=credential) as repository:
+            assert repository.put_blob(digest_of(b"x"), b"x")
+    assert [request["path"].partition("&")[0] for request in there] == ["/put?state=1"]
+    assert "authorization" not in there[0]

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import re
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,6 +36,11 @@ from akashic.images.store import (
 TAGS_MAX = 100_000
 PAGES_MAX = 1_000
 CHUNK_BYTES = 1 << 20
+RETRIES = 3
+RETRY_PAUSE_S = 0.5
+RETRY_PAUSE_S_MAX = 15.0
+_BUSY = (429, 502, 503, 504)
+"""Answers that may be another a moment later."""
 _ACCEPTED = ", ".join((INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
 
 
@@ -252,17 +258,24 @@ class Repository:
         body: bytes | Path | None = None,
         stream: bool = False,
     ) -> Reply:
-        for attempt in (1, 2):
+        retries = RETRIES
+        signed_in = False
+        # What the registry names outside of itself (an upload to a storage server) does not learn who we are.
+        ours = urlsplit(url).netloc == urlsplit(self._connections.base()).netloc
+        while True:
             sent = dict(headers or {})
-            if self._authorization:
+            if self._authorization and ours:
                 sent["Authorization"] = self._authorization
             reply = self._connections.request(method, url, headers=sent, body=body, stream=stream)
-            if (
-                reply.status == 401
-                and attempt == 1
-                and self._sign_in(reply.headers.get("www-authenticate", ""))
-            ):
+            if reply.status == 401 and ours and not signed_in:
+                signed_in = True
+                if self._sign_in(reply.headers.get("www-authenticate", "")):
+                    reply.close()
+                    continue
+            if reply.status in _BUSY and retries:
+                retries -= 1
                 reply.close()
+                time.sleep(_pause_s(reply.headers.get("retry-after", ""), RETRIES - retries))
                 continue
             break
         if reply.status not in allowed:
@@ -333,6 +346,11 @@ class Repository:
 def referrers_tag(digest: str) -> str:
     """The tag that stands for the artifacts of an image where a registry has no referrers API."""
     return digest.replace(":", "-", 1)
+
+
+def _pause_s(said: str, attempt: int) -> float:
+    """How long to wait before asking again: as the registry says, but not for ever."""
+    return min(float(said), RETRY_PAUSE_S_MAX) if said.isdecimal() else RETRY_PAUSE_S * attempt
 
 
 def _basic(credential: Credentials) -> str:
