@@ -108,3 +108,9 @@ def test_the_schema_in_the_documentation_is_fresh():
     path = Path(__file__).parents[2] / "docs" / "reference" / "akashic.schema.json"
     stale = "stale: run akashic config schema > docs/reference/akashic.schema.json"
     assert json.loads(path.read_text()) == json.loads(json.dumps(schema())), stale
+
+
+def test_the_platforms_configuration_for_containers_is_valid():
+    text = (Path(__file__).parents[2] / "campaign-console" / "akashic.docker.yaml").read_bytes()
+    config = parse_config(text, "akashic.docker.yaml")
+    assert {type(one.target).__name__ for one in config.environments.values()} == {"DockerTarget"}
