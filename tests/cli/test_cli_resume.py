@@ -267,3 +267,19 @@ def test_it_works_without_root(cli: Cli) -> None:
     cli.write("app.txt", "good\n")
     result = akashic("resume", "1")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_job_of_an_environment_keeps_the_files_that_passed_its_gate(cli: Cli) -> None:
+    text = steps("test -e go", more="    environment: staging\n")
+    text = text.replace("    steps:\n", "    steps:\n      - uses: actions/checkout@v4\n")
+    cli.workflow(text)
+    cli.write("akashic.yaml", "environments:\n  staging: {}\n")
+    cli.write("app.txt", "approved\n")
+    cli.commit()
+    failed = cli("run")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    cli.write("app.txt", "changed\n")
+    cli.workflow(text.replace("test -e go", "cat app.txt"))
+    result = cli("resume", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "| approved" in result.stdout and "changed since" not in result.stdout

@@ -153,7 +153,9 @@ def _choose(known: list[Node], wanted: str) -> Node | None:
         candidates = [node for node in known if node.version[0] % 2 == 0]
         newest = max(LTS_NAMES.values())
         if name == "*":
-            spec = f"<={newest}"
+            # A line that is newer than this table is an LTS one only when there is no other.
+            known_lts = any(node.version[0] <= newest for node in candidates)
+            spec = f"<={newest}" if known_lts else "*"
         elif re.fullmatch(r"-\d+", name):
             spec = str(newest + 2 * int(name))
         elif name in LTS_NAMES:

@@ -181,7 +181,9 @@ class _Attempt:
         set_up.say(
             f"Taken up where attempt {kept.attempt} failed, in its workspace: {state.sandbox.workspace}"
         )
-        if self._parts.newest_tree is not None:
+        if self._request.environment:
+            set_up.say("Its files stay as they were: what an environment lets pass holds for a commit")
+        elif self._parts.newest_tree is not None:
             for line in sandbox.refresh(self._parts.newest_tree()):
                 set_up.say(line)
         take_up(state, kept)
