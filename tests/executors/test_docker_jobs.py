@@ -3,18 +3,21 @@ nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
+from akashic.errors import Interrupted
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.labels import RUN
@@ -43,13 +46,13 @@ class World:
         self.tree = make_repository(folder / "repository")
         self.run_id = f"test-{os.urandom(6).hex()}"
 
-    def executor(self, **options: object) -> DockerExecutor:
+    def executor(self, environ: Mapping[str, str] = os.environ, **options: object) -> DockerExecutor:
         facts = {"images": {"ubuntu-latest": self.image}, "pull": "never", **options}
         return DockerExecutor(
             state_dir=str(self.folder / "state"),
             cache_dir=str(self.folder / "cache"),
             tool_cache=str(self.folder / "tools"),
-            environ=os.environ,
+            environ=environ,
             options=ContainerOptions(**facts),  # type: ignore[arg-type]
         )
 
@@ -380,6 +383,84 @@ def test_a_job_reaches_this_machine_at_the_gateway_of_its_network(world: World) 
         assert status.code == 0
     finally:
         sandbox.close()
+
+
+class Proxy:
+    """A door to the engine that can be shut, as an engine that dies shuts its own."""
+
+    def __init__(self, path: str, engine: Engine) -> None:
+        self.environ = {**os.environ, "DOCKER_HOST": f"unix://{path}"}
+        self._target = engine.transport.endpoint.path
+        self._path = path
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(64)
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._target)
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while part := source.recv(65536):
+                sink.sendall(part)
+            sink.shutdown(socket.SHUT_WR)
+
+    def die(self) -> None:
+        for connection in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, engine: Engine) -> Iterator[Proxy]:
+    found = Proxy(str(tmp_path / "engine.sock"), engine)
+    yield found
+    found.die()
+
+
+def test_an_engine_that_dies_in_the_middle_ends_an_action_with_words(world: World, proxy: Proxy) -> None:
+    sandbox = world.open(world.executor(proxy.environ))
+    try:
+        with pytest.raises(ExecutorError, match="container engine"):
+            sandbox.run_image(
+                world.image,
+                entrypoint="bash",
+                args=["-c", "echo ready; sleep 3"],
+                env={},
+                on_output=lambda _: proxy.die(),
+                cancellation=Cancellation(),
+            )
+        # Steps need no engine, and go on.
+        assert run(sandbox, "echo still here")[1] == "still here\n"
+    finally:
+        sandbox.close()
+
+
+def test_an_engine_that_dies_while_a_job_opens_is_said(world: World, proxy: Proxy) -> None:
+    executor = world.executor(proxy.environ)
+    executor.engine.ping()
+    proxy.die()
+    with pytest.raises(ExecutorError, match=r"does not run|was lost"):
+        executor.open(world.spec(), cancellation=Cancellation())
+
+
+def test_cancelling_while_a_job_opens_leaves_nothing(world: World, redis_image: str) -> None:
+    cancellation = Cancellation()
+    never = ServiceSpec(name="cache", image=redis_image, options="--health-cmd false --health-interval 10s")
+    threading.Timer(1.0, lambda: cancellation.cancel(source="user", reason="Ctrl-C")).start()
+    with pytest.raises(Interrupted, match="Ctrl-C"):
+        world.executor().open(world.spec(services=(never,)), cancellation=cancellation)
 
 
 def test_two_jobs_of_one_name_are_refused(world: World) -> None:

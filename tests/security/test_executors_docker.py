@@ -67,7 +67,7 @@ def test_row_6_values_never_become_options_of_the_engine(tmp_path: Path) -> None
         host={},
     )
     assert config["Entrypoint"] == [HOSTILE] and config["Cmd"] == [HOSTILE]
-    assert f"WORD={HOSTILE}" in config["Env"] and config["HostConfig"] == {}
+    assert f"WORD={HOSTILE}" in config["Env"] and config["HostConfig"] == {"AutoRemove": True}
 
 
 @pytest.mark.docker

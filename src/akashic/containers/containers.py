@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -107,6 +107,14 @@ class Containers:
         ) as response:
             answer = json.loads(response.read())
         return int(answer.get("StatusCode", 0))
+
+    @contextlib.contextmanager
+    def exit_code(self, container: str) -> Iterator[Callable[[], int]]:
+        """Ask before the start for what is known at the end: the code of the next exit, also of a container
+        that the engine removes by itself then."""
+        query = {"condition": "next-exit"}
+        with self._transport.stream("POST", f"/containers/{container}/wait", query=query) as response:
+            yield lambda: int(json.loads(response.read()).get("StatusCode", 0))
 
     def kill(self, container: str, signal: str = "SIGKILL") -> None:
         """Send a signal to its first process; nothing happens when it does not run."""

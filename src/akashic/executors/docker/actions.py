@@ -81,16 +81,20 @@ class ActionRun:
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
         try:
-            # Attached before it starts: nothing that it writes is missed.
+            # Attached and awaited before it starts: nothing of it is missed.
             stream = self._engine.containers.attach(container)
             try:
-                self._engine.containers.start(container)
-                ending = _Ending(self._engine, container, cancellation, timeout_s)
-                ending.follow(stream, on_output)
+                with self._engine.containers.exit_code(container) as exit_code:
+                    self._engine.containers.start(container)
+                    ending = _Ending(self._engine, container, cancellation, timeout_s)
+                    ending.follow(stream, on_output)
+                    return ExitStatus(
+                        code=exit_code(), cancelled=ending.cancelled, timed_out=ending.timed_out
+                    )
+            except ValueError as error:
+                raise ExecutorError("the container engine was lost while a container ran") from error
             finally:
                 stream.close()
-            code = self._engine.containers.wait(container)
-            return ExitStatus(code=code, cancelled=ending.cancelled, timed_out=ending.timed_out)
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
         finally:
@@ -178,7 +182,8 @@ def action_config(
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "WorkingDir": workdir,
         "Labels": dict(labels),
-        "HostConfig": dict(host),
+        # Gone with its end, also when nobody is left to ask for that.
+        "HostConfig": {**host, "AutoRemove": True},
         "AttachStdout": True,
         "AttachStderr": True,
     }

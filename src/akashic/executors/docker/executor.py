@@ -20,6 +20,7 @@ from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
 from akashic.containers.images import ImageInfo
 from akashic.containers.references import is_image_id, parse_image_name
+from akashic.errors import Interrupted
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
 from akashic.executors.docker import services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
@@ -226,7 +227,9 @@ class _Opening:
             belongings.layout = layout = Layout.make(folder, self._executor.tool_cache, self._spec.repository)
             image, images = self._ready(belongings)
             image_id = image.id
+            self._go_on()
             self._start_all(belongings, image, images)
+            self._go_on()
             link = belongings.link
             assert link is not None
             layout.hand_over(link.uid, link.gid)
@@ -235,6 +238,10 @@ class _Opening:
         except BaseException:
             belongings.give_back(lambda path: self._executor.remove_folder(path, image_id))
             raise
+
+    def _go_on(self) -> None:
+        if self._cancellation.is_set():
+            raise Interrupted(f"stopped before the job's place was open: {self._cancellation.reason}")
 
     def _ready(self, belongings: Belongings) -> tuple[ImageInfo, list[ImageInfo]]:
         """All images, and the network when there has to be one, at the same time."""
