@@ -185,12 +185,16 @@ def test_credentials_in_the_user_s_home_are_hidden(
     home = tmp_path / "user"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "id").write_text("key")
+    # The key of the repository's secrets, and the one that ID tokens are signed with.
+    (home / ".config" / "akashic").mkdir(parents=True)
+    (home / ".config" / "akashic" / "key.txt").write_text("key")
     (home / ".netrc").write_text("password")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
     spec = SandboxSpec(run_id="r", job_key="j", attempt=1, repository="a/b", tree=tree, mode="strict")
     sandbox = host(tmp_path).open(spec, cancellation=Cancellation())
     try:
-        assert run(sandbox, f"cat {home}/.ssh/id {home}/.netrc 2>/dev/null; ls -A ~ | grep -v cache") == ""
+        wanted = " ".join(f"{home}/{name}" for name in (".ssh/id", ".netrc", ".config/akashic/key.txt"))
+        assert run(sandbox, f"cat {wanted} 2>/dev/null; ls -A ~ | grep -v cache") == ""
     finally:
         sandbox.close()

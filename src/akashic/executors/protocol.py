@@ -222,8 +222,8 @@ class Sandbox(Protocol):
 
 @runtime_checkable
 class RunnerFiles(Protocol):
-    """A sandbox with a folder for the runner's own small files (scripts, environment files), where making them
-    is cheap. Others have them in `temp`."""
+    """A sandbox with a folder for the runner's own small files (scripts, environment files), where making
+    them is cheap. Others have them in `temp`."""
 
     runner_files: str
 
@@ -253,7 +253,7 @@ class KeepingExecutor(Protocol):
 
 @runtime_checkable
 class NetworkedSandbox(Protocol):
-    """A sandbox whose processes have a network of their own, so that this machine's loopback is not theirs."""
+    """A sandbox whose processes have a network of their own: this machine's loopback is not theirs."""
 
     def host_address(self) -> str:
         """The address of this machine that they reach it by: the gateway of the job's network, which this

@@ -54,7 +54,7 @@ _DROPPED_CAPABILITIES = (
     30, 32, 33, 34, 35, 37, 38, 39, 40,  # audit, MAC, syslog, alarms, perfmon, BPF, checkpoints
 )  # fmt: skip
 _SECRETS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gh", ".config/gcloud",
-            ".config/git",
+            ".config/git", ".config/akashic",
             ".netrc", ".git-credentials", ".pypirc", ".npmrc", ".vault-token", ".config/sops", ".config/age",
             ".terraform.d", ".cargo/credentials", ".cargo/credentials.toml", ".password-store")  # fmt: skip
 # A folder that came with the checkout can be renamed only with `redirect_dir`, which needs root (others get
