@@ -432,3 +432,8 @@ def test_a_job_that_takes_more_memory_than_it_may_fails(cli: Cli) -> None:
     assert result.returncode == 1 and "| survived" not in result.stdout
     assert "memory limit is used up" in result.stdout or "MemoryError" in result.stdout
     assert cli("run", "--memory", "lots").returncode == 2
+    cli.write("akashic.yaml", "job_limits:\n  memory: 200m\n")
+    assert "| survived" not in cli("run").stdout
+    cli.write("akashic.yaml", "job_limits:\n  memory: some\n")
+    refused = cli("run")
+    assert refused.returncode == 2 and "memory" in refused.stderr

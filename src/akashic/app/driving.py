@@ -36,6 +36,7 @@ from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.resolve import ActionResolver
 from akashic.runner.job import JobRunner
 from akashic.runner.parts import Breakpoint, RunnerParts
+from akashic.source.sizes import size_bytes
 
 SandboxMode = Literal["auto", "strict", "off"]
 GITHUB_URL = "https://github.com"
@@ -141,6 +142,7 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
     """What the jobs of a run share."""
     executor = executor_of(application, created, options.containers)
     executor.sweep()
+    limits = application.config.job_limits
     return RunnerParts(
         executor=executor,
         tree=Tree(root=created.repository_root, commit=created.commit, dirty=created.dirty),
@@ -167,8 +169,8 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
         break_on_failure=options.break_on_failure,
         break_at=options.break_at,
         keep_failed=options.keep,
-        memory_bytes_max=options.memory_bytes_max,
-        processes_max=options.processes_max,
+        memory_bytes_max=options.memory_bytes_max or size_bytes(limits.memory),
+        processes_max=options.processes_max or limits.processes or None,
         newest_tree=lambda: _newest_tree(application),
     )
 

@@ -6,7 +6,6 @@ Source of names and short forms: act's usage page.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,8 +17,8 @@ from akashic.cli.command import CommandContext
 from akashic.cli.container_options import configure_containers, recorded_options
 from akashic.engine.events import JobFilter
 from akashic.errors import UsageError
+from akashic.source.sizes import size_bytes
 
-_SIZE = re.compile(r"(\d{1,9})([bkmgt]?)(?:i?b)?")
 FILE_BYTES_MAX = 32 * 1024 * 1024
 """GitHub caps webhook payloads at 25 MB."""
 
@@ -259,10 +258,10 @@ def size_of(text: str, option: str) -> int | None:
     """`512m` or `4g` in bytes; None for "". Raises UsageError."""
     if not text:
         return None
-    found = _SIZE.fullmatch(text.strip().lower())
-    if found is None or int(found[1]) == 0:
+    found = size_bytes(text)
+    if found is None:
         raise UsageError(f"{option} {text}: expected a size such as 512m or 4g")
-    return int(found[1]) << (10 * "bkmgt".index(found[2] or "b"))
+    return found
 
 
 def overrides_of(given: Iterable[str], context: CommandContext) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from msgspec import Meta
 from akashic.delivery.slugs import slug_of
 from akashic.images.spec import ImageSpec
 from akashic.notify.config import NotifyConfig
+from akashic.source.sizes import SIZE_PATTERN
 
 CONFIG_NAME = "akashic.yaml"
 INSTANCES_MAX = 8
@@ -189,6 +190,14 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     preview: PreviewConfig | None = None
 
 
+class JobLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one job may take at most, all of its processes together: `memory` as `512m` or `4g`, `processes`
+    as a number; empty and 0 limit nothing. `--memory` and `--processes` come first."""
+
+    memory: Annotated[str, Meta(pattern=f"{SIZE_PATTERN}|^$")] = ""
+    processes: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole `akashic.yaml`. `labels` maps a `runs-on` label to the image that stands for it in container
     executors, or to `-self-hosted` for this machine. `vars` are what workflows read as `vars`."""
@@ -196,6 +205,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str = ""
     image: ImageSpec | None = None
     labels: dict[str, str] = {}
+    job_limits: JobLimits = JobLimits()
     vars: dict[str, str] = {}
     environments: dict[Name, EnvironmentConfig] = {}
     notifications: NotifyConfig = NotifyConfig()
