@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from akashic.containers.engine import Engine
+from akashic.images.transfer import open_repository
 from akashic.testing.registry import LoopbackRegistry
 
 DOCKERFILE = 'FROM scratch\nARG VERSION\nARG TOKEN\nCOPY src /app\nUSER 1001\nCMD ["/app"]\n'
@@ -73,8 +74,15 @@ def test_an_image_goes_from_the_engine_to_a_registry_and_is_scanned_there(
     assert found.returncode == 1, found.stderr
     assert [json.loads(line)["rule"] for line in found.stdout.splitlines()] == ["no-healthcheck"]
     assert akashic("image", "scan", "--image", f"{name}:latest").returncode == 0
-    cleaned = akashic("image", "cleanup", "--keep", "1", "--where", "registry", "--repository", full, **login)
-    assert cleaned.returncode == 0 and "registry: removed 0, kept 1" in cleaned.stderr
+    cached = akashic("image", "build", "--cache-to", f"type=registry,ref={full}:cache", **login)
+    assert cached.returncode == 0, cached.stderr
+    again = akashic("image", "build", "--cache-from", f"type=registry,ref={full}:cache", **login)
+    assert again.returncode == 0, again.stderr
+    with open_repository(full, login) as repository:
+        tags = [tag for tag in repository.tags() if not tag.startswith("sha256-")]
+    assert sorted(tags) == sorted(["cache", "latest", "main", next(t for t in tags if t.startswith("main-"))])
+    cleaned = akashic("image", "cleanup", "--keep", "2", "--where", "registry", "--repository", full, **login)
+    assert cleaned.returncode == 0 and "registry: removed 0, kept 2" in cleaned.stderr
 
 
 @pytest.mark.docker

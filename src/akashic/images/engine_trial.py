@@ -219,17 +219,17 @@ class _Trial:
                 self._engine.networks.remove(self._network)
 
 
-def engine_name(engine: Engine, layout: Path, digest: str) -> tuple[str, bool]:
+def engine_name(engine: Engine, layout: Path, digest: str, *, platform: str = "") -> tuple[str, bool]:
     """The image of a layout as the engine knows it, and whether it was loaded for this: then it is to be
     removed. Raises ImageError, EngineError."""
-    manifest = read_manifest(layout, digest)
+    manifest = read_manifest(layout, digest, platform=platform)
     identity = str(manifest["config"]["digest"])
     for known in (identity, digest):
         # By the configuration's digest engines know it, by the manifest's those with the containerd store.
         if engine.images.exists(known):
             return known, False
     name = f"akashic-image-test:{identity.removeprefix('sha256:')[:12]}"
-    archive = export_archive(layout, digest, name)
+    archive = export_archive(layout, digest, name, platform=platform)
     headers = {"Content-Type": "application/x-tar"}
     with engine.transport.stream("POST", "/images/load", body=archive, headers=headers) as answer:
         for found in json_objects(answer):

@@ -198,7 +198,7 @@ def _try_in_engine(
     from akashic.images.engine_trial import engine_name, try_in_engine
 
     engine = Engine.connect(context.environ)
-    name, loaded = engine_name(engine, Path(image.layout), image.digest)
+    name, loaded = engine_name(engine, Path(image.layout), image.digest, platform=_platform(args))
     try:
         return try_in_engine(
             engine,
