@@ -14,7 +14,7 @@ from conftest import APP, MIGRATE, World
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
-from akashic.delivery.local.containers import LABEL
+from akashic.delivery.local.containers import LABEL, ContainerRunner
 from akashic.delivery.releases import Release
 from akashic.images.engine import engine_image
 
@@ -101,6 +101,8 @@ class DockerWorld(World):
         for container in left:
             self.engine.containers.remove(container)
         assert left == [], "a container was left behind"
+        mine = ContainerRunner(str(self.state_dir.resolve()), os.environ).repository
+        assert not self.engine.images.list(reference=f"{mine}:*"), "an image was left behind"
 
 
 def _tar(files: dict[str, str]) -> bytes:

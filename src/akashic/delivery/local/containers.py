@@ -7,6 +7,7 @@ anybody else's is touched. Its port is published on the loopback address only.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -19,7 +20,7 @@ from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
-from akashic.containers.errors import EngineError, NotFound
+from akashic.containers.errors import Conflict, EngineError, NotFound
 from akashic.delivery.local.instances import secret_texts
 from akashic.delivery.local.logs import log_of
 from akashic.delivery.local.model import Instance, Slot
@@ -42,6 +43,8 @@ class ContainerRunner:
     def __init__(self, mark: str, environ: Mapping[str, str]) -> None:
         self.mark = mark
         self._environ = environ
+        # A name of its own for each supervisor: what one does not need any more another may.
+        self.repository = f"akashic-release-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
         self._engine: Engine | None = None
 
     @property
@@ -119,6 +122,15 @@ class ContainerRunner:
             if found.id not in known:
                 self.engine.containers.remove(found.id)
 
+    def forget_images(self, used: set[str]) -> None:
+        """Remove the images that this supervisor gave to the engine and no slot has any more."""
+        for found in self.engine.images.list(reference=f"{self.repository}:*"):
+            if found.id not in used:
+                for tag in found.tags:
+                    if tag.startswith(f"{self.repository}:"):
+                        with contextlib.suppress(Conflict):
+                            self.engine.images.remove(tag)
+
     def load(self, layout: Path, digest: str, cancellation: Cancellation) -> str:
         """Have a release's image in the engine; its id, which is the digest of its configuration. Raises
         AkashicError for an image that cannot run in a container."""
@@ -133,7 +145,7 @@ class ContainerRunner:
             )
         manifest = read_manifest(layout, digest)
         image = str(manifest["config"]["digest"])
-        name = f"akashic-release:{image.removeprefix('sha256:')[:32]}"
+        name = f"{self.repository}:{image.removeprefix('sha256:')[:32]}"
         if not self.engine.images.exists(image):
             with self.engine.transport.stream(
                 "POST",

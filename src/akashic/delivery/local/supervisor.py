@@ -320,6 +320,10 @@ class Supervisor:
         for root in folder.iterdir() if folder.is_dir() else ():
             if str(root) not in used and not root.name.startswith("."):
                 shutil.rmtree(root, ignore_errors=True)
+        if self.state.containers:
+            images = {slot.image for e in self.state.environments.values() for slot in e.slots.values()}
+            with contextlib.suppress(EngineError):
+                self.containers.forget_images(images)
 
     # After a death.
 
