@@ -8,46 +8,27 @@ container sees, so an engine on another machine cannot be used.
 from __future__ import annotations
 
 import os
-import platform
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
-from akashic.containers.images import ImageInfo
-from akashic.containers.references import is_image_id, parse_image_name
-from akashic.errors import Interrupted
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
 from akashic.executors.docker import services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
-from akashic.executors.docker.labels import labels_of
-from akashic.executors.docker.layout import HOME, NODE, TEMP, Layout, bind
-from akashic.executors.docker.link import SOCKET_NAME, AgentDoor, AgentLink
-from akashic.executors.docker.node import find_node_program
-from akashic.executors.docker.ports import Port, parse_ports, parse_volume, published
-from akashic.executors.docker.runtime import MOUNTED_AT, agent_command, prepare_runtime
-from akashic.executors.docker.sandbox import Belongings, DockerSandbox
-from akashic.executors.docker.services import Service
-from akashic.executors.docker.together import together
-from akashic.executors.host.git_folders import git_folders
+from akashic.executors.docker.opening import Opening, Surroundings
+from akashic.executors.docker.runtime import prepare_runtime
+from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.host.marker import write_owner
 from akashic.executors.protocol import (
     Capabilities,
     ContainerSpec,
     ExecutorError,
     SandboxSpec,
-    ServiceInfo,
     Unsupported,
 )
-
-AGENT_TIMEOUT_S = 30.0
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-DEFAULT_NETWORK = "bridge"
-_ARCHITECTURES = {"amd64": "X64", "arm64": "ARM64", "arm": "ARM", "386": "X86"}
 
 
 class DockerExecutor:
@@ -68,13 +49,20 @@ class DockerExecutor:
         options: ContainerOptions,
     ) -> None:
         self._work = os.path.join(os.path.realpath(state_dir), "containers")
-        self._trees = os.path.join(os.path.realpath(state_dir), "trees")
         self._cache_dir = os.path.realpath(cache_dir)
-        self._tool_cache = os.path.realpath(tool_cache)
         self._environ = dict(environ)
         self._options = options
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        self._around = Surroundings(
+            options=options,
+            tool_cache=os.path.realpath(tool_cache),
+            cache_dir=self._cache_dir,
+            trees=os.path.join(os.path.realpath(state_dir), "trees"),
+            environ=self._environ,
+            claim=self._claim,
+            remove_folder=self._remove_folder,
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -108,12 +96,15 @@ class DockerExecutor:
         planned = [services.plan(service) for service in spec.services]
         try:
             engine = self.engine
-            opening = _Opening(self, engine, spec, container, options, planned, cancellation)
+            opening = Opening(self._around, engine, spec, container, options, planned, cancellation)
             return opening.run()
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
         except OSError as error:
             raise ExecutorError(f"cannot open a sandbox in {self._work}: {error}") from error
+
+    def finish(self) -> None:
+        """Nothing: what is cleared away beside the work is the engine's to end."""
 
     def sweep(self) -> Sequence[str]:
         folders = sweeping.dead_folders(self._work)
@@ -123,11 +114,11 @@ class DockerExecutor:
             # No engine, no containers; who needs one is told when a job is opened.
             removed = []
         for folder in folders:
-            self.remove_folder(folder, "")
+            self._remove_folder(folder, "")
             removed.append(f"removed the sandbox {os.path.basename(folder)}")
         return removed
 
-    def remove_folder(self, folder: str, image: str) -> None:
+    def _remove_folder(self, folder: str, image: str) -> None:
         """Remove a sandbox's folder, files of the container's users included."""
         if sweeping.remove_sandbox_folder(folder):
             return
@@ -138,7 +129,7 @@ class DockerExecutor:
         except (EngineError, ExecutorError):
             return  # The next sweep tries again.
 
-    def claim(self, spec: SandboxSpec) -> tuple[str, str]:
+    def _claim(self, spec: SandboxSpec) -> tuple[str, str]:
         """A new folder for this sandbox and its mark."""
         identity = f"{self._work}\0{spec.run_id}\0{spec.job_key}\0{spec.attempt}"
         mark = sha256(identity.encode()).hexdigest()[:12]
@@ -166,352 +157,3 @@ class DockerExecutor:
         if image == HOST_IMAGE:
             raise Unsupported(f"job {spec.job_key} is to run on this machine, not in a container")
         return ContainerSpec(image=image), parse_create_options("container options", self._options.options)
-
-    @property
-    def options(self) -> ContainerOptions:
-        return self._options
-
-    @property
-    def tool_cache(self) -> str:
-        return self._tool_cache
-
-    @property
-    def cache_dir(self) -> str:
-        return self._cache_dir
-
-    @property
-    def trees(self) -> str:
-        return self._trees
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        return self._environ
-
-
-class _Opening:
-    """One sandbox on its way; what has been made is taken back when it does not succeed."""
-
-    def __init__(
-        self,
-        executor: DockerExecutor,
-        engine: Engine,
-        spec: SandboxSpec,
-        container: ContainerSpec,
-        options: CreateOptions,
-        planned: list[Service],
-        cancellation: Cancellation,
-    ) -> None:
-        self._executor = executor
-        self._engine = engine
-        self._spec = spec
-        self._container = container
-        self._options = options
-        self._planned = planned
-        self._cancellation = cancellation
-        self._notes: list[str] = list(options.notes)
-        where = "container.ports"
-        self._ports = parse_ports(where, (*container.ports, *options.ports))
-        volumes = [parse_volume("container.volumes", text) for text in (*container.volumes, *options.volumes)]
-        self._mounts = [*volumes, *options.mounts]
-        self._node = find_node_program(executor.environ)
-        # Only a job with `container:` speaks to its services by name; for all others they are on localhost.
-        self._by_name = spec.container is not None
-
-    def run(self) -> DockerSandbox:
-        folder, mark = self._executor.claim(self._spec)
-        layout = Layout(folder=folder, tools=self._executor.tool_cache, workspace="")
-        labels = labels_of(mark, self._spec.run_id, self._spec.job_key)
-        belongings = Belongings(self._engine, layout, mark, labels)
-        image_id = ""
-        try:
-            belongings.layout = layout = Layout.make(folder, self._executor.tool_cache, self._spec.repository)
-            image, images = self._ready(belongings)
-            image_id = image.id
-            self._go_on()
-            self._start_all(belongings, image, images)
-            self._go_on()
-            link = belongings.link
-            assert link is not None
-            layout.hand_over(link.uid, link.gid)
-            infos = self._services_ready(belongings, link)
-            return self._sandbox(belongings, image, infos)
-        except BaseException:
-            belongings.give_back(lambda path: self._executor.remove_folder(path, image_id))
-            raise
-
-    def _go_on(self) -> None:
-        if self._cancellation.is_set():
-            raise Interrupted(f"stopped before the job's place was open: {self._cancellation.reason}")
-
-    def _ready(self, belongings: Belongings) -> tuple[ImageInfo, list[ImageInfo]]:
-        """All images, and the network when there has to be one, at the same time."""
-        self._name_volumes(belongings)
-        wanted = [(self._container.image, self._container.credentials, self._options.platform)]
-        wanted += [(s.spec.image, s.spec.credentials, s.options.platform) for s in self._planned]
-        found: dict[int, ImageInfo] = {}
-
-        def ensure(index: int) -> None:
-            image, credentials, platform_ = wanted[index]
-            found[index] = self._ensure(image, credentials, platform_)
-
-        tasks: list[Callable[[], None]] = [partial(ensure, index) for index in range(len(wanted))]
-        if self._planned or self._by_name:
-            tasks.append(partial(self._make_network, belongings))
-        else:
-            belongings.network = DEFAULT_NETWORK
-        together(tasks)
-        return found[0], [found[index] for index in range(1, len(wanted))]
-
-    def _ensure(self, image: str, credentials: Mapping[str, str], platform_: str) -> ImageInfo:
-        options = self._executor.options
-        registry = "" if is_image_id(image) else parse_image_name(image).registry
-        return self._engine.images.ensure(
-            image,
-            options.pull,
-            say=self._notes.append,
-            cancellation=self._cancellation,
-            credentials=services.credentials_of(credentials, registry),
-            platform=platform_ or options.platform,
-        )
-
-    def _make_network(self, belongings: Belongings) -> None:
-        name = f"akashic-{belongings.mark}"
-        belongings.network = name
-        belongings.network_is_ours = True
-        self._engine.networks.create(name, labels=belongings.labels)
-
-    def _name_volumes(self, belongings: Belongings) -> None:
-        """Named volumes are the job's own here: on GitHub they go with its machine."""
-        made: dict[str, str] = {}
-        for mounts in (self._mounts, *(service.mounts for service in self._planned)):
-            for mount in mounts:
-                name = mount.get("Source")
-                if mount["Type"] == "volume" and name:
-                    if name not in made:
-                        made[name] = f"akashic-{belongings.mark}-{name}"
-                        belongings.volumes.append(made[name])
-                        self._engine.volumes.create(made[name], labels=belongings.labels)
-                    mount["Source"] = made[name]
-
-    def _start_all(self, belongings: Belongings, image: ImageInfo, images: Sequence[ImageInfo]) -> None:
-        belongings.services = self._planned
-
-        def start_service(service: Service, found: ImageInfo, index: int) -> None:
-            services.start(
-                self._engine,
-                service,
-                found,
-                name=f"akashic-{belongings.mark}-service-{index}",
-                network=belongings.network,
-                labels=belongings.labels,
-                publish=self._by_name,
-            )
-
-        tasks: list[Callable[[], None]] = [partial(self._start_job, belongings, image)]
-        for index, (service, found) in enumerate(zip(self._planned, images, strict=True)):
-            tasks.append(partial(start_service, service, found, index))
-        together(tasks)
-
-    def _start_job(self, belongings: Belongings, image: ImageInfo) -> None:
-        if image.os and image.os != "linux":
-            raise ExecutorError(
-                f"image {self._container.image} is made for {image.os}, and jobs run on Linux"
-            )
-        config = self._config(belongings, image)
-        door = AgentDoor(belongings.layout.host(TEMP))
-        try:
-            belongings.container = self._engine.containers.create(
-                config,
-                name=f"akashic-{belongings.mark}",
-                platform=self._options.platform or self._executor.options.platform,
-            )
-            self._engine.containers.start(belongings.container)
-            belongings.link = self._await_agent(belongings, door)
-        finally:
-            door.close()
-
-    def _await_agent(self, belongings: Belongings, door: AgentDoor) -> AgentLink:
-        link = door.wait(AGENT_TIMEOUT_S)
-        if link is not None:
-            return link
-        why = "the engine does not share this machine's kernel (a remote engine, or one in a virtual machine)"
-        try:
-            info = self._engine.containers.inspect(belongings.container)
-            if not info.running:
-                why = f"its first process ended with exit code {info.exit_code}"
-        except EngineError as error:
-            why = error.message
-        raise ExecutorError(
-            f"the container of job {self._spec.job_key} ({self._container.image}) does not answer: {why}",
-            hint="use an engine of this machine, with an image for Linux",
-        )
-
-    def _config(self, belongings: Belongings, image: ImageInfo) -> dict[str, Any]:
-        executor, spec, options, wanted = self._executor, self._spec, self._options, self._executor.options
-        env = self._base_env(image)
-        host: dict[str, Any] = {
-            **options.host,
-            "NetworkMode": belongings.network,
-            "AutoRemove": True,
-            "LogConfig": {"Type": "none", "Config": {}},
-            "Mounts": [
-                *belongings.layout.job_mounts(),
-                bind(prepare_runtime(executor.cache_dir), MOUNTED_AT, read_only=True),
-                *([bind(self._node, f"{NODE}/bin/node", read_only=True)] if self._node else []),
-                # History is borrowed from the repository instead of being copied.
-                *(bind(folder, folder, read_only=True) for folder in _objects(spec.tree.root)),
-                *self._socket_mounts(),
-                *self._mounts,
-            ],
-        }
-        host["CapAdd"] = [*host.get("CapAdd", ()), *wanted.cap_add]
-        host["CapDrop"] = [*host.get("CapDrop", ()), *wanted.cap_drop]
-        if wanted.privileged:
-            host["Privileged"] = True
-        if wanted.userns:
-            host.setdefault("UsernsMode", wanted.userns)
-        if spec.memory_bytes_max is not None:
-            host.setdefault("Memory", spec.memory_bytes_max)
-        if spec.processes_max is not None:
-            host.setdefault("PidsLimit", spec.processes_max)
-        if self._ports:
-            host["PortBindings"] = published(self._ports)
-        config: dict[str, Any] = {
-            **options.config,
-            "Image": image.id,
-            "Entrypoint": agent_command(f"{TEMP}/{SOCKET_NAME}"),
-            "Cmd": [],
-            "Env": [f"{name}={value}" for name, value in env.items()],
-            "WorkingDir": belongings.layout.workspace,
-            "Labels": {**options.labels, **belongings.labels},
-            # The image's own check would run beside the job for nothing.
-            "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": host,
-        }
-        if self._ports:
-            config["ExposedPorts"] = {port.key: {} for port in self._ports}
-        if belongings.network_is_ours:
-            config["NetworkingConfig"] = {
-                "EndpointsConfig": {belongings.network: {"Aliases": options.aliases}}
-            }
-        if options.mac_address:
-            config["MacAddress"] = options.mac_address
-        return config
-
-    def _socket_mounts(self) -> list[dict[str, Any]]:
-        """The engine's own socket makes a job root on this machine: only who names it gets it."""
-        path = self._executor.options.daemon_socket
-        return [bind(path.removeprefix("unix://"), "/var/run/docker.sock")] if path else []
-
-    def _base_env(self, image: ImageInfo) -> dict[str, str]:
-        env = {"PATH": DEFAULT_PATH, **image.env, **self._container.env, **self._options.env}
-        return {**env, "HOME": HOME, "GITHUB_ACTIONS": "true", "CI": env.get("CI", "true")}
-
-    def _services_ready(self, belongings: Belongings, link: AgentLink) -> dict[str, ServiceInfo]:
-        """Wait for all services at the same time; a job without `container:` reaches them on localhost."""
-        together(
-            [
-                partial(services.wait_healthy, self._engine, service, self._cancellation)
-                for service in self._planned
-            ]
-        )
-        infos = {
-            service.spec.name: services.info_of(
-                self._engine, service, belongings.network, publish=self._by_name
-            )
-            for service in self._planned
-        }
-        if self._by_name:
-            return infos
-        taken: set[int] = set()
-        for service in self._planned:
-            ports = {}
-            for port in service.ports:
-                if port.protocol != "tcp":
-                    self._notes.append(
-                        f"service {service.spec.name}: {port.key} is reached as "
-                        f"{service.spec.name}:{port.inner}"
-                    )
-                    continue
-                near = _free_port(port, taken)
-                link.forward(near, service.spec.name, port.inner)
-                ports[str(port.inner)] = str(near)
-            infos[service.spec.name] = ServiceInfo(
-                name=service.spec.name,
-                id=service.container,
-                network=belongings.network,
-                host="localhost",
-                ports=ports,
-                notes=tuple(service.options.notes),
-            )
-        return infos
-
-    def _sandbox(
-        self, belongings: Belongings, image: ImageInfo, infos: Mapping[str, ServiceInfo]
-    ) -> DockerSandbox:
-        container: dict[str, Any] = {}
-        if self._by_name:
-            container = {"id": belongings.container, "network": belongings.network}
-        if belongings.network_is_ours and not self._by_name:
-            container = {"network": belongings.network}
-        return DockerSandbox(
-            belongings,
-            image=image.id,
-            arch=_ARCHITECTURES.get(image.architecture, platform.machine().upper()),
-            base_env=self._base_env(image),
-            infos=infos,
-            container=container,
-            notes=self._notes,
-            pull=self._executor.options.pull,
-            platform=self._executor.options.platform,
-            trees=self._executor.trees,
-            environ=self._executor.environ,
-            action_host=self._action_host(),
-            node_folder=f"{NODE}/bin" if self._node else "",
-            remove_folder=lambda path: self._executor.remove_folder(path, image.id),
-        )
-
-    def _action_host(self) -> dict[str, Any]:
-        """What holds for the containers of Docker actions, too."""
-        host: dict[str, Any] = {"Mounts": self._socket_mounts()}
-        chosen = self._executor.options
-        if chosen.privileged:
-            host["Privileged"] = True
-        if chosen.userns:
-            host["UsernsMode"] = chosen.userns
-        for key in ("Memory", "PidsLimit", "NanoCpus"):
-            if key in self._options.host:
-                host[key] = self._options.host[key]
-        if self._spec.memory_bytes_max is not None:
-            host.setdefault("Memory", self._spec.memory_bytes_max)
-        if self._spec.processes_max is not None:
-            host.setdefault("PidsLimit", self._spec.processes_max)
-        return host
-
-
-def _free_port(port: Port, taken: set[int]) -> int:
-    """The port of localhost for a service: the one it asks for, else its own, else any other."""
-    wanted = port.outer or port.inner
-    if port.outer and port.outer in taken:
-        raise ExecutorError(f"two services ask for the port {port.outer}")
-    while wanted in taken:
-        wanted = wanted + 1 if wanted < 65535 else 1024
-    taken.add(wanted)
-    return wanted
-
-
-def _objects(root: str) -> list[str]:
-    """Where git keeps the objects of the checkout and of those that it borrows from."""
-    found: list[str] = []
-    waiting = [f"{folder}/objects" for folder in git_folders(root)]
-    while waiting:
-        folder = os.path.realpath(waiting.pop(0))
-        if folder in found or not os.path.isdir(folder):
-            continue
-        found.append(folder)
-        try:
-            with open(f"{folder}/info/alternates", encoding="utf-8", errors="surrogateescape") as file:
-                waiting += [os.path.join(folder, line.strip()) for line in file if line.strip()]
-        except OSError:
-            continue
-    return found
