@@ -236,3 +236,37 @@ def test_json_is_one_object_a_line(built: Cli) -> None:
     status = built.json("status")
     assert [one["environment"] for one in status] == ["staging", "production"]
     assert status[0]["serving"]["id"] == deployed["id"]
+
+
+def test_a_branch_gets_a_preview_that_is_listed_and_removed(shop: Cli) -> None:
+    shop.write(
+        "akashic.yaml",
+        CONFIG
+        + """
+      preview:
+        url: http://${slug}.preview.example.org
+        preview: {ttl_hours: 1}
+        target: {type: memory}
+        strategy: {settle_s: 0}
+        """,
+    )
+    shop.commit("Previews")
+    shop.git("switch", "--quiet", "--create", "feature/x")
+    version = build(shop)
+    assert shop("preview", "list").stdout == "there are no previews\n"
+    done = shop("deploy", "preview")
+    assert (done.returncode, f"preview/feature-x #1: {version} promoted" in done.stdout) == (0, True)
+    (listed,) = shop.json("preview", "list")
+    assert (listed["name"], listed["branch"], listed["version"]) == (
+        "preview/feature-x",
+        "feature/x",
+        version,
+    )
+    assert "preview/feature-x" in shop("status").stdout
+    assert shop("preview", "sweep").stdout == ""
+    unknown = shop("preview", "rm", "feature/y")
+    assert (unknown.returncode, "previews: preview/feature-x" in unknown.stderr) == (2, True)
+    assert shop("preview", "rm", "--missing-ok", "feature/y").returncode == 0
+    assert shop("preview", "rm", "feature/x").stdout == "preview/feature-x and its data are removed\n"
+    assert shop.json("preview", "list") == []
+    assert shop("journal", "verify").returncode == 0
