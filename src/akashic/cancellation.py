@@ -10,7 +10,7 @@ class Cancellation:
     """Set once, by whoever wants the work to end; seen by everyone who was handed it.
 
     Callbacks run in the thread that cancels, at once if it is already set. `force` marks a second,
-    impatient request: grace periods are skipped.
+    impatient request: grace periods are skipped. `terminate` asks processes by SIGTERM, not by SIGINT first.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,13 @@ class Cancellation:
         self.source = ""
         self.reason = ""
         self.force = False
+        self.terminate = False
 
-    def cancel(self, *, source: str, reason: str, force: bool = False) -> None:
+    def cancel(self, *, source: str, reason: str, force: bool = False, terminate: bool = False) -> None:
         """Ask for the end; the first source and reason stay, `force` may come later."""
         with self._lock:
             if not self._event.is_set():
-                self.source, self.reason = source, reason
+                self.source, self.reason, self.terminate = source, reason, terminate
             self.force = self.force or force
             self._event.set()
             callbacks = list(self._callbacks)

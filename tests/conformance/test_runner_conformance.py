@@ -162,6 +162,137 @@ CASES: list[tuple[str, str, list[str], str]] = [
         ["early", "late"],
         "success",
     ),
+    (
+        "commands: names and parameters ignore case",
+        "- run: echo '::GROUP::G'; echo '::EndGroup::'; echo '::Warning File=a.js,LINE=1::w'",
+        ["##[group]G", "##[endgroup]", "##[warning]w"],
+        "success",
+    ),
+    (
+        "commands: GITHUB_ENV cannot set NODE_OPTIONS",
+        '- run: echo NODE_OPTIONS=--require=x >> $GITHUB_ENV\n- run: echo "[$NODE_OPTIONS]"',
+        ["[]"],
+        "success",
+    ),
+    (
+        "commands: a value of several lines",
+        "- run: |\n    { echo 'V<<EOF'; echo one; echo two; echo EOF; } >> $GITHUB_ENV\n"
+        '- run: echo "$V" | tail -n 1',
+        ["two"],
+        "success",
+    ),
+    (
+        "commands: an output of several lines",
+        "- id: a\n  run: |\n    { echo 'o<<E'; echo one; echo two; echo E; } >> $GITHUB_OUTPUT\n"
+        "- {env: {O: '${{ steps.a.outputs.o }}'}, run: 'echo \"$O\" | tail -n 1'}",
+        ["two"],
+        "success",
+    ),
+    (
+        "commands: the step that adds a path does not see it",
+        '- run: mkdir d; printf "#!/bin/sh\\necho found" > d/t; chmod +x d/t; echo $PWD/d >> $GITHUB_PATH; '
+        "t || echo none\n- run: t",
+        ["none", "found"],
+        "success",
+    ),
+    (
+        "commands: a removed summary is none",
+        "- run: echo x >> $GITHUB_STEP_SUMMARY; rm $GITHUB_STEP_SUMMARY\n- run: echo on",
+        ["on"],
+        "success",
+    ),
+    (
+        "commands: outputs of a step are strings and kept by name",
+        "- {id: color-selector, run: echo SELECTED_COLOR=green >> $GITHUB_OUTPUT}\n"
+        "- run: echo '${{ steps.color-selector.outputs.selected_color }}'",
+        ["green"],
+        "success",
+    ),
+    (
+        "syntax: background outputs are there after the wait, not before",
+        "- {id: a, background: true, run: echo o=1 >> $GITHUB_OUTPUT}\n- run: sleep 0.2; "
+        "echo '[${{ steps.a.outputs.o }}]'\n- wait: a\n- run: echo '<${{ steps.a.outputs.o }}>'",
+        ["[]", "<1>"],
+        "success",
+    ),
+    (
+        "syntax: a failed background step fails the job at its wait",
+        "- {id: a, background: true, run: exit 1}\n- run: sleep 0.2; echo before\n- wait: a\n"
+        "- run: echo never",
+        ["before", "!never"],
+        "failure",
+    ),
+    (
+        "syntax: continue-on-error of wait-all forgives",
+        "- {id: a, background: true, run: exit 1}\n- {wait-all: , continue-on-error: true}\n- run: echo on",
+        ["on"],
+        "success",
+    ),
+    (
+        "syntax: cancel stops one background step, which may clean up",
+        "- id: a\n  background: true\n  run: |\n    trap 'echo cleaned; exit 0' TERM\n    echo up\n"
+        "    sleep 60 & wait\n- run: sleep 0.5\n- cancel: a\n- run: echo on",
+        ["up", "cleaned", "on"],
+        "success",
+    ),
+    (
+        "syntax: parallel waits for all of its steps",
+        "- parallel: [{run: sleep 0.2; echo one}, {run: echo two}]\n- run: echo three",
+        ["one", "two", "three"],
+        "success",
+    ),
+    (
+        "syntax: a failed step of parallel fails the job after all have ended",
+        "- parallel: [{run: exit 1}, {run: sleep 0.2; echo two}]\n- run: echo never",
+        ["two", "!never"],
+        "failure",
+    ),
+    (
+        "syntax: shell python",
+        "- {shell: python, run: 'print(1 + 1)'}",
+        ["2"],
+        "success",
+    ),
+    (
+        "syntax: shell sh fails fast",
+        "- {shell: sh, run: 'false; echo never'}",
+        ["!never"],
+        "failure",
+    ),
+    (
+        "syntax: shell bash {0} does not fail fast",
+        "- {shell: 'bash {0}', run: 'false; echo on'}",
+        ["on"],
+        "success",
+    ),
+    (
+        "syntax: an empty run does nothing",
+        "- run:\n- run: echo on",
+        ["on"],
+        "success",
+    ),
+    (
+        "variables: CI and GITHUB_ACTIONS are true, the rest is there",
+        "- run: for v in CI GITHUB_ACTIONS; do echo $v=${!v}; done; for v in GITHUB_ACTION GITHUB_ACTOR "
+        "GITHUB_API_URL GITHUB_ENV GITHUB_EVENT_NAME GITHUB_EVENT_PATH GITHUB_GRAPHQL_URL GITHUB_JOB "
+        "GITHUB_OUTPUT GITHUB_PATH GITHUB_REF GITHUB_REPOSITORY GITHUB_RUN_ID GITHUB_SERVER_URL GITHUB_SHA "
+        "GITHUB_STEP_SUMMARY GITHUB_WORKFLOW GITHUB_WORKSPACE RUNNER_ARCH RUNNER_OS RUNNER_TEMP "
+        'RUNNER_TOOL_CACHE; do [ -n "${!v}" ] || echo missing-$v; done; echo all',
+        ["CI=true", "GITHUB_ACTIONS=true", "all"],
+        "success",
+    ),
+    (
+        "contexts: github.action is __run, and __run_2 for the second",
+        "- run: echo $GITHUB_ACTION\n- run: echo $GITHUB_ACTION\n- {id: mine, run: echo $GITHUB_ACTION}",
+        ["__run", "__run_2", "mine"],
+        "success",
+    ),
+    (
+        "expressions: a whole expression of text around is text",
+        "- run: echo 'a${{ 1 }}b${{ true }}c${{ null }}d'",
+        ["a1btruecd"],
+        "success",
+    ),
 ]
 
 

@@ -327,7 +327,7 @@ class _Supervision:
             self._cancelled, self._timed_out = cancelled, not cancelled
             now = time.monotonic()
             self._ladder = [
-                (now, signal.SIGINT),
+                (now, signal.SIGTERM if self._cancellation.terminate else signal.SIGINT),
                 (now + INTERRUPT_GRACE_S, signal.SIGTERM),
                 (now + INTERRUPT_GRACE_S + TERMINATE_GRACE_S, signal.SIGKILL),
             ]

@@ -151,8 +151,11 @@ class BackgroundSteps:
     def _cancel(self, call: Call, name: str) -> Conclusion:
         for entry in self._running:
             if entry.step.id == name:
+                # GitHub's "Workflow syntax": a termination signal, so that the step can clean up.
                 entry.cancellation.cancel(
-                    source=CANCEL_STEP_SOURCE, reason=f"cancelled by step {call.number}"
+                    source=CANCEL_STEP_SOURCE,
+                    reason=f"cancelled by step {call.number}",
+                    terminate=True,
                 )
                 assert entry.thread is not None
                 entry.thread.join()
