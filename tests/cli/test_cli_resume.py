@@ -28,7 +28,6 @@ jobs:
           echo "COLOUR=green" >> "$GITHUB_ENV"
           echo "TOKEN=$GIVEN" >> "$GITHUB_ENV"
           echo "$PWD/bin" >> "$GITHUB_PATH"
-          echo "::add-mask::found-on-the-way"
           echo earlier >> made.txt
           mkdir bin && printf '#!/bin/sh\\necho the tool\\n' > bin/tool && chmod +x bin/tool
           echo private > /tmp/note
@@ -37,7 +36,6 @@ jobs:
       - run: |
           tool
           echo "$COLOUR ${{ steps.version.outputs.version }} ${{ steps.version.outcome }} $TOKEN"
-          echo masked: found-on-the-way
           cat made.txt /tmp/note
           grep good app.txt
       - run: echo the last step
@@ -73,7 +71,6 @@ def test_a_run_goes_on_at_the_step_that_failed_with_what_earlier_steps_left(fail
     assert "[build]   | changed since: app.txt" in lines
     assert "[build]   | the tool" in lines
     assert "[build]   | green 1.2.3 success ***" in lines
-    assert "[build]   | masked: ***" in lines
     assert lines.count("[build]   | earlier") == 1, "an earlier step ran again, or its file is gone"
     assert "[build]   | private" in lines
     assert "[build]   | the last step" in lines
@@ -283,3 +280,11 @@ def test_a_job_of_an_environment_keeps_the_files_that_passed_its_gate(cli: Cli) 
     result = cli("resume", "1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "| approved" in result.stdout and "changed since" not in result.stdout
+
+
+def test_a_job_that_masked_a_value_of_its_own_is_not_kept(cli: Cli) -> None:
+    cli.workflow(steps("echo ::add-mask::found-on-the-way; echo X=found-on-the-way >> $GITHUB_ENV", "exit 1"))
+    cli.commit()
+    result = cli("run")
+    assert result.returncode == 1 and "akashic resume" not in result.stdout
+    assert kept(cli) == [] and list((cli.path / ".akashic" / "work").iterdir()) == []

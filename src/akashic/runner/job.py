@@ -194,6 +194,9 @@ class _Attempt:
             return
         if state.job_status == "success":
             state.sandbox.keep(None)
+        elif not set(state.masked) <= set(secrets.values()):
+            # What a step masked by itself has no name to ask for it again, and no secret is ever stored.
+            state.sandbox.keep(None)
         elif self._before is not None and state.failed and not state.cancelled:
             with suppress(UnicodeEncodeError):  # Half a character that a step exported cannot be written.
                 state.sandbox.keep(pack(self._before, secrets))

@@ -1,8 +1,7 @@
 """What a job knew before the step that failed: written beside its kept place, and taken up from there.
 
-The place's file is for the user's eyes only, and still no declared secret is written to it: where one stands,
-its name does, and the value is asked for again. What steps masked by themselves has no name and is kept as it
-is, because it must be masked again.
+No secret is written to it: where a declared one stands, its name does, and the value is asked for again. What
+a step masked by itself has no name, so the place of such a job is not kept at all.
 """
 
 from __future__ import annotations
