@@ -39,7 +39,14 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         if status in ("running", "waiting") and not is_driven(application, view.run_id):
             status = "interrupted"
         when = datetime.fromtimestamp(view.created_at).strftime("%Y-%m-%d %H:%M")
-        cells = [str(view.sequence), status, view.run_name or view.title, view.event_name, view.commit[:7], when]
+        cells = [
+            str(view.sequence),
+            status,
+            view.run_name or view.title,
+            view.event_name,
+            view.commit[:7],
+            when,
+        ]
         rows.append([label(cell) for cell in cells] + [duration(view.duration_s)])
     header = ["RUN", "STATUS", "WORKFLOW", "EVENT", "COMMIT", "STARTED", "TOOK"]
     lines = table([header, *rows])
