@@ -125,16 +125,19 @@ def changed(base: Any) -> Iterator[str]:
 
 
 def ask(texts: list[str]) -> list[Any]:
-    node, modules = shutil.which("node"), os.environ.get("AKASHIC_TEST_NODE_MODULES", "node_modules")
-    folder = Path(modules, "@actions")
-    if node is None or not (folder / "workflow-parser").is_dir():
+    node = shutil.which("node")
+    given = os.environ.get("AKASHIC_TEST_NODE_MODULES", "").split(os.pathsep)
+    places = [*(Path(place) for place in given if place), Path.cwd(), Path.home()]
+    found = (place / "node_modules" / "@actions" for place in places)
+    folder = next((place for place in found if (place / "workflow-parser").is_dir()), None)
+    if node is None or folder is None:
         pytest.skip("needs node and @actions/workflow-parser (AKASHIC_TEST_NODE_MODULES names its folder)")
     command = [node, str(ORACLE), str(folder.resolve())]
     answer = subprocess.run(
         command, input=json.dumps(texts), capture_output=True, text=True, check=True, timeout=300
     )
-    found: list[Any] = json.loads(answer.stdout)
-    return found
+    answers: list[Any] = json.loads(answer.stdout)
+    return answers
 
 
 def ours(text: str) -> list[Problem]:
