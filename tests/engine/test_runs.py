@@ -454,7 +454,8 @@ def test_ten_thousand_jobs_need_decisions_in_proportion() -> None:
 
 
 def test_a_run_name_is_evaluated_once_and_shown() -> None:
-    text = "name: ci\nrun-name: Deploy to ${{ inputs.target }}\n  by ${{ github.actor }}\non: workflow_dispatch\n"
+    text = "name: ci\nrun-name: Deploy to ${{ inputs.target }}\n  by ${{ github.actor }}\n"
+    text += "on: workflow_dispatch\n"
     text += "jobs: {a: {runs-on: x, steps: [{run: a}]}}\n"
     state = Scenario(workflow=text, inputs={"target": "prod"}).run()
     assert view_of(state, 0.0).run_name == "Deploy to prod by octocat"

@@ -334,7 +334,7 @@ class ExecutorContract:
         sandbox.materialise(tree, f"{sandbox.workspace}/sub/here", clean=True)
         assert self.run(sandbox, "cat sub/here/greeting.txt").text == "hello\n"
 
-    def test_temp_is_empty_and_everything_is_gone_after_close(self, executor: Executor, tree: Tree) -> None:
+    def test_temp_is_empty_and_everything_is_gone_in_the_end(self, executor: Executor, tree: Tree) -> None:
         sandbox = executor.open(self.spec(tree), cancellation=Cancellation())
         assert self.run(sandbox, f"ls -A {sandbox.temp} {sandbox.workspace}").text.split() == [
             f"{sandbox.temp}:",
@@ -343,6 +343,7 @@ class ExecutorContract:
         ]
         sandbox.close()
         sandbox.close()
+        executor.finish()
         assert not os.path.exists(sandbox.temp) and not os.path.exists(sandbox.workspace)
 
     def test_a_job_in_a_container_is_refused_with_who_can(self, executor: Executor, tree: Tree) -> None:

@@ -104,6 +104,7 @@ class OnHost(ExecutorContract):
         for thread in threads:
             thread.join()
         assert sorted(outputs) == sorted(f"hello\n{number}\n" for number in range(20))
+        executor.finish()
         assert os.listdir(executor._work) == []
 
     def test_a_killed_owner_leaves_nothing_after_a_sweep(self, executor, tmp_path: Path, tree: Tree) -> None:
@@ -136,6 +137,7 @@ sandbox.exec(["bash", "-c", "setsid sleep {mark}5 & (setsid env -i sleep {mark}6
         removed = executor.sweep()
         assert len(removed) == 1 and "job build in run killed" in removed[0]
         assert wait_until(lambda: not alive_with(mark))
+        executor.finish()
         assert os.listdir(executor._work) == []
 
 
@@ -211,6 +213,7 @@ def test_strict_refuses_and_says_what_is_missing(tmp_path: Path, monkeypatch: py
     executor = host(tmp_path)
     with pytest.raises(ExecutorError, match="user namespaces are switched off"):
         executor.open(spec, cancellation=Cancellation())
+    executor.finish()
     assert os.listdir(executor._work) == []
 
 
@@ -248,6 +251,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path) -> None:
                 sandbox.materialise(tree, sandbox.workspace, clean=True)
         finally:
             sandbox.close()
+        executor.finish()
         assert os.listdir(small / "work") == []
         assert [name for name in os.listdir(small / "trees") if not name.endswith(".lock")] == []
     finally:

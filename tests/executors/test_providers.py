@@ -193,6 +193,7 @@ def test_a_service_that_is_never_healthy_says_why_and_leaves_nothing(tmp_path: P
     executor = host(tmp_path)
     with pytest.raises(ServiceFailed, match="the check said: sick"):
         open_with(executor, tmp_path, "auto", service)
+    executor.finish()
     assert list(Path(executor._work).iterdir()) == []
 
 

@@ -74,5 +74,9 @@ class MixedExecutor:
             return sandbox
         return self._containers.open(spec, cancellation=cancellation)
 
+    def finish(self) -> None:
+        self._containers.finish()
+        self._host.finish()
+
     def sweep(self) -> Sequence[str]:
         return (*self._containers.sweep(), *self._host.sweep())

@@ -2,9 +2,9 @@
 
 Order: `open` once a job, then any number of `exec`, `read`, `write`, …, then `close` exactly when the job is
 over, however it ended. `close` is safe to call twice and after a failed `open`; it outlives cancellation.
-`exec` of one sandbox may run concurrently (background steps). Nothing that a job started is alive, and
-nothing that it wrote outside its workspace is left, when `close` returns. `sweep` removes what a killed
-process of ours left behind and is safe to call at any time, from any process.
+`exec` of one sandbox may run concurrently (background steps). Nothing that a job started is alive when
+`close` returns, and nothing that it wrote is left when `finish` does. `sweep` removes what a killed process
+of ours left behind and is safe to call at any time, from any process.
 """
 
 from __future__ import annotations
@@ -269,6 +269,11 @@ class Executor(Protocol):
 
     def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> Sandbox:
         """A sandbox with its services healthy. Raises ExecutorError; leaves nothing behind when it does."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until what closed sandboxes left to be removed beside the work is gone: once a run, at its
+        end."""
         ...
 
     def sweep(self) -> Sequence[str]:

@@ -75,6 +75,9 @@ class ScriptedExecutor:
             self.opened.append(spec.job_key)
         return ScriptedSandbox(self, spec)
 
+    def finish(self) -> None:
+        return
+
     def sweep(self) -> Sequence[str]:
         return ()
 

@@ -1,4 +1,4 @@
-"""`akashic start [ENV]`: start again what an environment serves, after it or the machine was stopped."""
+"""`akashic start [ENV]`: start again what an environment served before a stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from akashic.cli.conduct_deployment import follow, origin, recover
 from akashic.errors import EXIT_OK, UsageError
 from akashic.runner.terminal import safe_for_terminal
 
-HELP = "start again what an environment serves, after it or the machine was stopped"
+HELP = "start again what an environment served before a stop"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -51,7 +51,7 @@ class DockerExecutor:
         self._work = os.path.join(os.path.realpath(state_dir), "containers")
         self._cache_dir = os.path.realpath(cache_dir)
         self._environ = dict(environ)
-        self._options = options
+        self.options = options
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._around = Surroundings(
@@ -151,9 +151,9 @@ class DockerExecutor:
     def _wanted(self, spec: SandboxSpec) -> tuple[ContainerSpec, CreateOptions]:
         """The container of the job: its own, or that of its label's image. Raises ExecutorError."""
         if spec.container is not None:
-            text = spec.container.options or self._options.options
+            text = spec.container.options or self.options.options
             return spec.container, parse_create_options("container.options", text)
-        image = image_for(spec.labels, self._options)
+        image = image_for(spec.labels, self.options)
         if image == HOST_IMAGE:
             raise Unsupported(f"job {spec.job_key} is to run on this machine, not in a container")
-        return ContainerSpec(image=image), parse_create_options("container options", self._options.options)
+        return ContainerSpec(image=image), parse_create_options("container options", self.options.options)

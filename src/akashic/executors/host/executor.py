@@ -20,6 +20,7 @@ from akashic.executors.host.git_folders import git_folders
 from akashic.executors.host.marker import write_owner
 from akashic.executors.host.namespaces import NamespacePlace, View
 from akashic.executors.host.place import AgentPlace, Place
+from akashic.executors.host.removing import Remover
 from akashic.executors.host.sandbox import HostSandbox, Layout
 from akashic.executors.host.sandbox_folder import remove_folder
 from akashic.executors.protocol import (
@@ -48,6 +49,7 @@ class HostExecutor:
         self._cache_dir = cache_dir
         self._tool_cache = tool_cache
         self._environ = dict(environ)
+        self._remover = Remover()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -90,6 +92,7 @@ class HostExecutor:
                 environ=self._environ,
                 notes=notes,
                 state_dir=self._state_dir,
+                remove=self._remover.remove,
             )
             if kept is not None:
                 sandbox.restore(kept.trees, kept.overlays)
@@ -107,6 +110,9 @@ class HostExecutor:
         """Find out whether jobs can be isolated, and why not (empty: they can). Call it while this process
         has one thread: without root it then moves into a user namespace, which later is not possible."""
         return isolation.probe().missing
+
+    def finish(self) -> None:
+        self._remover.finish()
 
     def sweep(self) -> Sequence[str]:
         return (*sweeping.sweep(self._work), *keeping.prune(self._state_dir, time.time()))

@@ -7,7 +7,7 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from akashic.executors.host import keeping, workspace
 from akashic.executors.host.limits import Limited
 from akashic.executors.host.paths import bring, read_beneath, remove_beneath, write_beneath
 from akashic.executors.host.place import Place
-from akashic.executors.host.sandbox_folder import remove_folder
 from akashic.executors.protocol import (
     ExecutorError,
     ExitStatus,
@@ -96,6 +95,7 @@ class HostSandbox(WithoutImages):
         environ: Mapping[str, str],
         notes: Sequence[str],
         state_dir: str,
+        remove: Callable[[str], None],
     ) -> None:
         self.workspace = layout.workspace
         self.temp = layout.temp
@@ -108,6 +108,7 @@ class HostSandbox(WithoutImages):
         self.notes: Sequence[str] = [*notes, *place.notes]
         self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
+        self._remove = remove
         self._launcher = Limited(
             place,
             spec.memory_bytes_max,
@@ -328,4 +329,4 @@ class HostSandbox(WithoutImages):
         for prepared in self._prepared:
             prepared.release()
         if self._to_keep is None or not self._keep():
-            remove_folder(self._layout.folder)
+            self._remove(self._layout.folder)
