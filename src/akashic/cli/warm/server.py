@@ -106,21 +106,24 @@ class Server:
         self._at_work: dict[int, tuple[int, _socket.socket]] = {}
         """By the descriptor of the client's connection: worker and connection."""
         self._leaving = False
+        self._next_is_due = True
         self._served = 0
 
     def serve(self) -> None:
         """Until idle, told to leave, or replaced; workers at work are looked after to their ends."""
         for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
             _signal.signal(number, self._leave)
-        self._make_ready()
         while self._at_work or not self._leaving:
+            # Not while events are served: the numbers of closed descriptors are used again.
+            if self._next_is_due and self._ready is None and not self._leaving:
+                self._make_ready()
             events = self._poll.poll(self._patience_ms())
             for fd, _ in events:
                 self._serve(fd)
             if events or self._leaving:
                 continue
             if self._ready is None:
-                self._make_ready()
+                self._next_is_due = True
             else:
                 self._leave()
 
@@ -159,17 +162,19 @@ class Server:
                 os.read(self._ended, 4096)
             self._collect()
         elif fd == self._listener.fileno():
-            self._make_ready()
+            self._next_is_due = True
         elif self._ready is not None and fd == self._ready.line.fileno():
             self._taken(self._ready)
         elif fd in self._at_work:
             self._heard(fd)
 
     def _taken(self, worker: Worker) -> None:
-        """The ready worker has somebody: look after the two. The next is made when it is asked for, or a
-        little later: to fork and copy memory now would take time from the command that just began."""
+        """The ready worker has somebody: look after the two. The next is made when it is asked for, when a
+        command has ended, or a little later: to fork and copy memory now would take time from the command
+        that just began."""
         self._poll.unregister(worker.line)
         self._ready = None
+        self._next_is_due = False
         connection, useless = worker.hand_over()
         if connection is not None:
             self._served += 1
@@ -190,8 +195,13 @@ class Server:
             with suppress(OSError):
                 os.kill(pid, number)
         if not numbers:
-            self._poll.unregister(fd)
-            del self._at_work[fd]
+            self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        """A command has ended. Whoever calls again and again will call now."""
+        self._poll.unregister(fd)
+        del self._at_work[fd]
+        self._next_is_due = True
 
     def _collect(self) -> None:
         while True:
@@ -204,8 +214,7 @@ class Server:
             code = os.waitstatus_to_exitcode(status)
             for fd, (worker, connection) in list(self._at_work.items()):
                 if worker == pid:
-                    self._poll.unregister(fd)
-                    del self._at_work[fd]
+                    self._forget(fd)
                     with suppress(OSError):
                         connection.send(KILLED + bytes((-code,)) if code < 0 else ENDED + bytes((code,)))
             if self._ready is not None and self._ready.pid == pid:
