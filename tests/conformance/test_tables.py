@@ -21,7 +21,8 @@ from akashic.workflow.expressions import ExpressionError, Scope, Status, conditi
 from akashic.workflow.globs import matches
 from akashic.workflow.matrix import expand
 from akashic.workflow.parse import parse_workflow
-from akashic.workflow.triggers import TriggerEvent, call_inputs, dispatch_inputs, match
+from akashic.workflow.inputs import call_inputs, dispatch_inputs
+from akashic.workflow.triggers import TriggerEvent, match
 
 TABLES = Path(__file__).with_name("tables")
 HERE = Position("table")

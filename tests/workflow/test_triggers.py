@@ -7,7 +7,8 @@ import pytest
 from akashic.source.position import InvalidInput
 from akashic.workflow.expressions import Scope
 from akashic.workflow.parse import parse_workflow
-from akashic.workflow.triggers import TriggerEvent, call_inputs, dispatch_inputs, match
+from akashic.workflow.inputs import call_inputs, dispatch_inputs
+from akashic.workflow.triggers import TriggerEvent, match
 
 JOBS = "\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n"
 

@@ -147,7 +147,8 @@ def _context(options: argparse.Namespace) -> CommandContext:
     plain = options.no_color or bool(os.environ.get("NO_COLOR")) or bool(os.environ.get("CI"))
     return CommandContext(
         cwd=cwd.resolve(),
-        environ=os.environ,
+        # A plain one: each look into os.environ encodes and decodes.
+        environ=dict(os.environ),
         color=terminal and not plain and not options.json,
         json=options.json,
         interactive=terminal and sys.stdin.isatty() and not os.environ.get("CI"),

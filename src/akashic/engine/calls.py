@@ -12,9 +12,10 @@ from akashic.engine.evaluation import Refusal, text_of, value_of
 from akashic.engine.requests import SecretFrame
 from akashic.engine.results import shown
 from akashic.engine.runstate import Frame, InstanceState, JobState, RunState
-from akashic.source.position import InvalidInput, Position
-from akashic.workflow.expressions.coercion import to_number, to_string
-from akashic.workflow.model import Input, Trigger, Workflow
+from akashic.source.position import InvalidInput
+from akashic.workflow.expressions import ExpressionError, Scope
+from akashic.workflow.inputs import call_inputs
+from akashic.workflow.model import Trigger, Workflow
 from akashic.workflow.own_actions import of_called_workflow
 from akashic.workflow.parse import parse_workflow
 
@@ -100,41 +101,13 @@ def _inputs(state: RunState, job: JobState, trigger: Trigger, contexts: dict[str
     given: Any = {} if job.job.with_ is None else value_of(job.job.with_, contexts)
     if not isinstance(given, dict):
         raise Refusal(f"{where}: `with` must be a mapping")
-    by_name = {str(name).lower(): value for name, value in given.items()}
-    inputs: dict[str, Any] = {}
-    for declared in trigger.inputs:
-        if declared.name.lower() in by_name:
-            inputs[declared.name] = typed(declared, by_name.pop(declared.name.lower()), where)
-        elif declared.required and declared.default is None:
-            raise Refusal(f"{where}: the input `{declared.name}` of {job.job.uses} is required")
-        else:
-            inputs[declared.name] = _default(state, declared)
-    if by_name:
-        names = ", ".join(f"`{declared.name}`" for declared in trigger.inputs) or "none"
-        raise Refusal(f"{where}: {job.job.uses} has no input `{next(iter(by_name))}`; it has {names}")
-    return inputs
-
-
-def _default(state: RunState, declared: Input) -> Any:
-    if declared.default is None:
-        return {"boolean": False, "number": 0}.get(declared.type, "")
-    contexts = {"github": state.created.github, "inputs": {}, "vars": state.created.vars}
-    return typed(declared, value_of(declared.default, contexts), declared.position)
-
-
-def typed(declared: Input, value: Any, where: Position) -> Any:
-    """A value as the input's type says. Raises Refusal."""
-    if declared.type == "boolean":
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        raise Refusal(f"{where}: the input `{declared.name}` must be a boolean, got {to_string(value)!r}")
-    if declared.type == "number":
-        number = to_number(value) if not isinstance(value, bool) else float("nan")
-        if number != number:
-            raise Refusal(f"{where}: the input `{declared.name}` must be a number, got {to_string(value)!r}")
-        return int(number) if abs(number) < 2**53 and number == int(number) else number
-    if isinstance(value, (list, dict)):
-        raise Refusal(f"{where}: the input `{declared.name}` must be a string")
-    return to_string(value)
+    for_defaults = {"github": state.created.github, "inputs": {}, "vars": state.created.vars}
+    try:
+        return call_inputs(
+            trigger, given, Scope(contexts=for_defaults), uses=job.job.uses or "", position=where
+        )
+    except InvalidInput as error:
+        problems = "\n".join(f"{problem.position}: {problem.message}" for problem in error.problems)
+        raise Refusal(problems) from error
+    except ExpressionError as error:
+        raise Refusal(error.message) from error

@@ -1,27 +1,20 @@
-"""Whether an event starts a workflow, why not, and with which inputs.
+"""Whether an event starts a workflow, and why not.
 
 Source: GitHub's "Events that trigger workflows" and "Workflow syntax" (`on`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from akashic.source.data import did_you_mean
-from akashic.source.position import InvalidInput, Position, Problem
+from akashic.source.position import InvalidInput
 from akashic.workflow.events import EVENTS
-from akashic.workflow.expressions import Scope, interpolate
-from akashic.workflow.expressions.coercion import parse_number, to_string
 from akashic.workflow.globs import any_match, matches
-from akashic.workflow.model import Filters, Input, Trigger, Workflow
-
-PATHS_MAX = 300
-"""GitHub looks at so many changed files for path filters; with more the workflow may not run."""
-
+from akashic.workflow.inputs import dispatch_inputs
+from akashic.workflow.model import Filters, Trigger, Workflow
 
 class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened. `ref` is the full ref that a filter is about (a pull request's base branch as
@@ -138,83 +131,3 @@ def _paths_problem(filters: Filters, event: TriggerEvent) -> str:
     if ignored is not None and not files:
         return "no file changed"
     return ""
-
-
-def dispatch_inputs(
-    trigger: Trigger, given: Mapping[str, Any], *, environments: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """The `inputs` context of a manual run: booleans and numbers typed, choices checked, defaults filled in.
-
-    `environments` are the known ones, None when they are not known. Raises InvalidInput with all problems.
-    """
-    return _resolved(trigger.inputs, given, environments, trigger.position, None)
-
-
-def call_inputs(trigger: Trigger, given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
-    """The `inputs` context of a reusable workflow; `given` is the caller's evaluated `with`, `scope` is for
-    the defaults that hold expressions. Raises InvalidInput with all problems."""
-    return _resolved(trigger.inputs, given, None, trigger.position, scope)
-
-
-def _resolved(
-    inputs: Sequence[Input],
-    given: Mapping[str, Any],
-    environments: Sequence[str] | None,
-    position: Position,
-    scope: Scope | None,
-) -> dict[str, Any]:
-    problems: list[Problem] = []
-    by_name = {input_.name.lower(): input_ for input_ in inputs}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        known = by_name.get(name.lower())
-        if known is None:
-            hint = did_you_mean(name, [input_.name for input_ in inputs])
-            message = f"there is no input `{name}`"
-            problems.append(Problem(position=position, message=message, hint=hint, rule="input"))
-        else:
-            values[known.name] = value
-    result: dict[str, Any] = {}
-    for input_ in inputs:
-        value, found = values.get(input_.name), input_.name in values
-        if not found and input_.default is not None:
-            value, found = input_.default.value, True
-            if scope is not None:
-                value = interpolate(value, scope, input_.default.position)
-        if not found and input_.required:
-            message = f"the input `{input_.name}` is required"
-            problems.append(Problem(position=input_.position, message=message, rule="input"))
-        typed, wrong, hint = _typed(input_, value, found, environments)
-        if wrong:
-            problems.append(Problem(position=input_.position, message=wrong, hint=hint, rule="input"))
-        result[input_.name] = typed
-    if problems:
-        raise InvalidInput(problems)
-    return result
-
-
-def _typed(
-    input_: Input, value: Any, found: bool, environments: Sequence[str] | None
-) -> tuple[Any, str, str]:
-    """(the typed value, what is wrong with it, a hint)."""
-    text = to_string(value)
-    what = f"the input `{input_.name}`"
-    if input_.type == "boolean":
-        if not found or text == "":
-            return False, "", ""
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true", "", ""
-        return False, f"{what} must be true or false, not `{text}`", ""
-    if input_.type == "number":
-        if not found or text == "":
-            return 0, "", ""
-        number = parse_number(text)
-        return (0, f"{what} must be a number, not `{text}`", "") if math.isnan(number) else (number, "", "")
-    if input_.type == "choice":
-        if not found:
-            return (input_.options[0] if input_.options else ""), "", ""
-        wrong = "" if text in input_.options else f"{what} must be one of its options, not `{text}`"
-        return text, wrong, "options: " + ", ".join(input_.options)
-    if input_.type == "environment" and text and environments is not None and text not in environments:
-        return text, f"{what} names the unknown environment `{text}`", did_you_mean(text, environments)
-    return text, "", ""

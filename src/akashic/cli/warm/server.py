@@ -22,6 +22,7 @@ from akashic.cli.warm.worker import Worker
 
 _BACKLOG = 16
 _READY_AFTER_MS = 200
+_READY_AFTER_END_MS = 20
 _SERVED_MAX = 1000
 """Commands after which a server leaves: nothing lasts for ever."""
 
@@ -132,7 +133,7 @@ class Server:
         if self._leaving:
             return None
         if self._ready is None:
-            return _READY_AFTER_MS
+            return _READY_AFTER_MS if self._at_work else _READY_AFTER_END_MS
         return None if self._at_work else place.IDLE_TIMEOUT_S * 1000
 
     def _leave(self, *_: object) -> None:
@@ -198,10 +199,8 @@ class Server:
             self._forget(fd)
 
     def _forget(self, fd: int) -> None:
-        """A command has ended. Whoever calls again and again will call now."""
         self._poll.unregister(fd)
         del self._at_work[fd]
-        self._next_is_due = True
 
     def _collect(self) -> None:
         while True:

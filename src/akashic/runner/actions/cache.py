@@ -5,6 +5,7 @@ Fetching runs git with no hooks, no submodules, no prompts and nothing of a job'
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -35,7 +36,12 @@ class ActionCache:
     def __init__(self, folder: Path, *, server_url: str, environ: Mapping[str, str]) -> None:
         self._folder = folder
         self._server_url = server_url.rstrip("/")
-        self._environ = without_loader_variables(environ) | {
+        self._user_environ = environ
+
+    @functools.cached_property
+    def _environ(self) -> dict[str, str]:
+        """What git gets; most runs fetch nothing."""
+        return without_loader_variables(self._user_environ) | {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "SSH_ASKPASS": "",
