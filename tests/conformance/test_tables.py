@@ -19,9 +19,9 @@ from akashic.workflow.contexts import AVAILABILITY, KNOWN_CONTEXTS
 from akashic.workflow.events import EVENTS
 from akashic.workflow.expressions import ExpressionError, Scope, Status, condition, evaluate, interpolate
 from akashic.workflow.globs import matches
+from akashic.workflow.inputs import call_inputs, dispatch_inputs
 from akashic.workflow.matrix import expand
 from akashic.workflow.parse import parse_workflow
-from akashic.workflow.inputs import call_inputs, dispatch_inputs
 from akashic.workflow.triggers import TriggerEvent, match
 
 TABLES = Path(__file__).with_name("tables")
@@ -248,7 +248,8 @@ def test_inputs(kind: str, rule: str, declared: str, given: dict[str, Any], valu
     def resolve() -> dict[str, Any]:
         if kind == "dispatch":
             return dispatch_inputs(trigger, given)
-        return call_inputs(trigger, given, Scope(contexts={"github": {"ref": "refs/heads/main"}}))
+        scope = Scope(contexts={"github": {"ref": "refs/heads/main"}})
+        return call_inputs(trigger, given, scope, uses="./w.yml", position=Position("caller.yml"))
 
     if "error" in value:
         with pytest.raises(InvalidInput, match=value["error"]):

@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-from akashic.source.position import InvalidInput
-from akashic.workflow.expressions import Scope
 from akashic.workflow.parse import parse_workflow
-from akashic.workflow.inputs import call_inputs, dispatch_inputs
 from akashic.workflow.triggers import TriggerEvent, match
 
 JOBS = "\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n"
@@ -54,28 +51,3 @@ def matched(on: str, **event: Any) -> bool:
 )
 def test_an_event_starts_a_workflow_or_says_why_not(on: str, event: dict[str, Any], expected: bool) -> None:
     assert matched(on, **event) is expected
-
-
-DISPATCH = """{workflow_dispatch: {inputs: {s: {}, b: {type: boolean, default: true}, n: {type: number},
- c: {type: choice, options: [x, y]}, e: {type: environment}, r: {required: true}}}}"""
-
-
-def test_inputs_of_a_manual_run_are_typed_and_defaulted() -> None:
-    trigger = parse_workflow(f"on: {DISPATCH}{JOBS}", "w.yml").triggers[0]
-    assert dispatch_inputs(trigger, {"R": "1", "n": "2.5"}) == {
-        "s": "",
-        "b": True,
-        "n": 2.5,
-        "c": "x",
-        "e": "",
-        "r": "1",
-    }
-    with pytest.raises(InvalidInput) as caught:
-        dispatch_inputs(trigger, {"b": "x", "n": "y", "c": "z", "e": "prod", "q": 1}, environments=["dev"])
-    assert len(caught.value.problems) == 6
-
-
-def test_defaults_of_a_called_workflow_may_be_expressions() -> None:
-    text = "on: {workflow_call: {inputs: {a: {type: string, default: 'x-${{ github.ref }}'}}}}" + JOBS
-    trigger = parse_workflow(text, "w.yml").triggers[0]
-    assert call_inputs(trigger, {}, Scope(contexts={"github": {"ref": "main"}})) == {"a": "x-main"}

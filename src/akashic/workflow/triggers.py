@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from akashic.source.position import InvalidInput
 from akashic.workflow.events import EVENTS
 from akashic.workflow.globs import any_match, matches
 from akashic.workflow.inputs import dispatch_inputs
 from akashic.workflow.model import Filters, Trigger, Workflow
+
 
 class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened. `ref` is the full ref that a filter is about (a pull request's base branch as
