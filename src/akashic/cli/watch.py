@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from akashic.app.application import Application
-from akashic.app.runs import Selection
 from akashic.app.watching import Watcher
 from akashic.cli.command import CommandContext
 from akashic.cli.present.texts import label
@@ -38,8 +37,3 @@ def watch(context: CommandContext, run_round: Round) -> int:
         # The commit, the branch and akashic.yaml may be others now.
         application.journal.close()
         application = context.application()
-
-
-def say_unaffected(context: CommandContext, selection: Selection) -> None:
-    """That a change concerns no workflow of the event."""
-    context.stderr.write(f"no workflow that runs on {selection.event_name} is affected\n")

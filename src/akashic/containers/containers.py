@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from akashic.containers.transport import Hijacked, Transport
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A container as the engine sees it. `health` is empty without a check, else starting, healthy,
-    unhealthy; `ports` maps `5432/tcp` to ports of this machine; `addresses` a network's name to the address
-    in it, `gateways` to the address of the engine's machine there."""
+    unhealthy; `ports` maps `5432/tcp` to ports of this machine, `gateways` a network's name to the address
+    of the engine's machine in it."""
 
     id: str
     name: str
@@ -32,9 +32,7 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     health: str
     labels: dict[str, str]
     ports: dict[str, tuple[int, ...]]
-    addresses: dict[str, str]
     gateways: dict[str, str]
-    health_test: tuple[str, ...]
 
 
 class ContainerSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +78,7 @@ class Containers:
             health=str((state.get("Health") or {}).get("Status") or "").replace("none", ""),
             labels=dict(config.get("Labels") or {}),
             ports=_ports((found.get("NetworkSettings") or {}).get("Ports") or {}),
-            addresses={name: str(net.get("IPAddress") or "") for name, net in networks.items()},
             gateways={name: str(net.get("Gateway") or "") for name, net in networks.items()},
-            health_test=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         )
 
     def list(self, *, labels: Sequence[str] = (), every: bool = True) -> Sequence[ContainerSummary]:
@@ -207,21 +203,6 @@ class Containers:
             stream.close()
         code = self._transport.call("GET", f"/exec/{identity}/json").get("ExitCode")
         return -1 if code is None else int(code)
-
-    def put_archive(self, container: str, folder: str, archive: bytes | Iterable[bytes]) -> None:
-        """Unpack a tar at a folder of the container."""
-        with self._transport.stream(
-            "PUT",
-            f"/containers/{container}/archive",
-            query={"path": folder, "noOverwriteDirNonDir": True},
-            body=archive,
-            headers={"Content-Type": "application/x-tar"},
-        ) as response:
-            response.read()
-
-    def get_archive(self, container: str, path: str) -> contextlib.AbstractContextManager[Any]:
-        """A file or folder of the container as a tar to read; NotFound when there is none."""
-        return self._transport.stream("GET", f"/containers/{container}/archive", query={"path": path})
 
 
 def _ports(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

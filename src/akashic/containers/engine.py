@@ -14,16 +14,10 @@ from akashic.containers.transport import Transport
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """`name` is Docker or Podman; `rootless` and `security` as the engine tells them."""
+    """`name` is Docker or Podman; `architecture` is the machine's, as images name it (amd64, arm64)."""
 
     name: str
-    version: str
-    api_version: str
-    os: str
     architecture: str
-    rootless: bool
-    security: tuple[str, ...]
-    folder: str
 
 
 class Engine:
@@ -48,16 +42,9 @@ class Engine:
 
     def info(self) -> EngineInfo:
         """What kind of engine it is."""
-        info, version = self.transport.call("GET", "/info"), self.transport.call("GET", "/version")
+        version = self.transport.call("GET", "/version")
         parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
-        security = tuple(str(option) for option in info.get("SecurityOptions") or ())
         return EngineInfo(
             name="Podman" if any("podman" in part.lower() for part in parts) else "Docker",
-            version=str(version.get("Version") or ""),
-            api_version=str(version.get("ApiVersion") or ""),
-            os=str(version.get("Os") or ""),
             architecture=str(version.get("Arch") or ""),
-            rootless=any("rootless" in option for option in security),
-            security=security,
-            folder=str(info.get("DockerRootDir") or ""),
         )

@@ -19,7 +19,6 @@ from akashic.containers.streams import json_objects
 from akashic.containers.transport import Transport
 
 PullPolicy = Literal["always", "missing", "never"]
-PULL_POLICIES: tuple[PullPolicy, ...] = ("always", "missing", "never")
 BUILD_TAIL_LINES = 30
 _DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth", re.IGNORECASE)
 _ABSENT = re.compile(r"not found|manifest unknown|does not exist|no such image", re.IGNORECASE)
@@ -129,9 +128,10 @@ class Images:
         cancellation: Cancellation,
         credentials: auth.Credentials | None = None,
         platform: str = "",
+        anonymous: bool = False,
     ) -> ImageInfo:
         """Have the image, as the policy says: `always` asks the registry first, `missing` when the engine has
-        none, `never` not at all. Raises PullFailed, UsageError for what is no name."""
+        none, `never` not at all. `anonymous` leaves the user's own credentials alone. Raises PullFailed, UsageError for what is no name."""
         if not is_image_id(image):
             parse_image_name(image)
         if policy != "always" or is_image_id(image):
@@ -142,7 +142,14 @@ class Images:
                 f"the engine has no image {image}, and it must not be pulled",
                 hint=f"pull it yourself (`docker pull {image}`), or allow it: --pull-policy missing",
             )
-        self.pull(image, say=say, cancellation=cancellation, credentials=credentials, platform=platform)
+        self.pull(
+            image,
+            say=say,
+            cancellation=cancellation,
+            credentials=credentials,
+            platform=platform,
+            anonymous=anonymous,
+        )
         return self.inspect(image)
 
     def pull(
@@ -153,11 +160,14 @@ class Images:
         cancellation: Cancellation,
         credentials: auth.Credentials | None = None,
         platform: str = "",
+        anonymous: bool = False,
     ) -> None:
-        """Get an image from its registry, with these credentials or the user's own. Raises PullFailed,
-        NoSpace."""
+        """Get an image from its registry, with these credentials or, unless `anonymous`, the user's own.
+        Raises PullFailed, NoSpace."""
         name = parse_image_name(image)
-        known = credentials or auth.find_credentials(name.registry, self._environ)
+        known = credentials
+        if known is None and not anonymous:
+            known = auth.find_credentials(name.registry, self._environ)
         headers = {"X-Registry-Auth": known.header()} if known else {}
         query = {
             "fromImage": f"{name.registry}/{name.repository}" + (f"@{name.digest}" if name.digest else ""),

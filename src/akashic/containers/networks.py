@@ -41,10 +41,6 @@ class Networks:
         body = {"Container": container, "EndpointConfig": {"Aliases": list(aliases)}}
         self._transport.call("POST", f"/networks/{network}/connect", body=body)
 
-    def disconnect(self, network: str, container: str, *, force: bool = True) -> None:
-        body = {"Container": container, "Force": force}
-        self._transport.call("POST", f"/networks/{network}/disconnect", body=body)
-
     def remove(self, network: str) -> None:
         """Nothing happens when it is gone; raises EngineError while a container is in it."""
         with contextlib.suppress(NotFound):

@@ -60,11 +60,6 @@ class Hijacked:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(content)
 
-    def end_input(self) -> None:
-        """No more input comes; output goes on."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
     def abort(self) -> None:
         """End it from another thread."""
         with contextlib.suppress(OSError):

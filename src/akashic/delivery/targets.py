@@ -18,15 +18,9 @@ from akashic.cancellation import Cancellation
 from akashic.delivery.config import EnvironmentConfig
 from akashic.driver.deployments import EffectOutcome, Lookup
 from akashic.engine.deployment_events import ReleaseRef
-from akashic.errors import AkashicError
 
 Progress = Callable[[str], None]
 """Called with a line for people."""
-
-
-class TargetError(AkashicError):
-    """A target cannot do what it was asked; the message says what happened, with the end of a log where one
-    explains it."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,8 +49,3 @@ def decode(record: Record) -> RunEvent:
 def run_stream(run_id: str) -> str:
     """The name of a run's stream."""
     return f"run/{run_id}"
-
-
-def run_id_of(stream: str) -> str:
-    """The run of a stream that `run_stream` named."""
-    return stream.removeprefix("run/")

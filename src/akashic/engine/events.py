@@ -51,7 +51,6 @@ class RunCreated(Event, frozen=True, kw_only=True):
     filter: JobFilter = JobFilter()
     executor: str = "host"
     options: dict[str, Any] = {}
-    rerun_of: str = ""
     jobs_max: int = 0
 
 

@@ -86,6 +86,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     `akashic deploy` works inside a step); everything else is the executor's choice."""
     memory_bytes_max: int | None = None
     processes_max: int | None = None
+    trust: Literal["trusted", "fork"] = "trusted"
+    """A fork's job gets no part of what other jobs read, and nothing of this machine by asking for it."""
     resumes: int = 0
     """The attempt whose kept place is taken up again (`KeepingExecutor`); 0: a new place."""
 
@@ -115,9 +117,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     job_containers: bool
-    any_service_image: bool
     docker_actions: bool
-    native_services: tuple[str, ...] = ()
     isolation: str = ""
 
 

@@ -60,7 +60,6 @@ class ScriptedExecutor:
         return Capabilities(
             name="scripted",
             job_containers=self.containers,
-            any_service_image=True,
             docker_actions=self.containers,
         )
 

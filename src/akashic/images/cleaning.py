@@ -102,8 +102,3 @@ def _seconds(text: str) -> float:
         return datetime.fromisoformat(text[:19] + "+00:00").timestamp()
     except ValueError:
         return 0.0
-
-
-def as_text(image: StoredImage) -> str:
-    """One image in one line."""
-    return f"{image.version} {image.digest} {' '.join(image.tags)}".strip()

@@ -65,11 +65,3 @@ def _less_ignored(entries: Iterable[Entry], dockerfile: str) -> list[Entry]:
 
 def _content(entry: Entry) -> bytes:
     return entry.content.read_bytes() if isinstance(entry.content, Path) else entry.content
-
-
-def read_entry(entries: Iterable[Entry], path: str) -> bytes:
-    """One file of a context. Raises UsageError when it is not there."""
-    for entry in entries:
-        if entry.path == path:
-            return _content(entry)
-    raise UsageError(f"{path}: not in the context")

@@ -251,7 +251,7 @@ class _Work:
     def parts(self, tags: Sequence[str]) -> tuple[dict[str, dict[str, Any]], tuple[LeftOut, ...]]:
         """The descriptor of each platform's image, the first platform's first."""
         info = self._engine.info()
-        native = f"linux/{_architecture(info.architecture)}"
+        native = f"linux/{info.architecture}"
         wanted = tuple(dict.fromkeys(self._plan.spec.platforms)) or (native,)
         self._pull_bases(native)
         found: dict[str, dict[str, Any]] = {}
@@ -361,10 +361,6 @@ class _Work:
 def _put_index(store: Layout, parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     data = canonical_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": list(parts.values())})
     return {"mediaType": INDEX, "digest": store.put(data), "size": len(data)}
-
-
-def _architecture(name: str) -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(name, name)
 
 
 def _explain(error: BuildFailed, platform: str, native: str, *, engine: str) -> BuildFailed:

@@ -37,7 +37,6 @@ class FileSlots:
         except Unsupported:
             self._host_folder = None
         self._descriptor = -1
-        self._made: set[str] = set()
         if self._host_folder is not None:
             self._open_folder()
 

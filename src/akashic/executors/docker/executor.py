@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
-from akashic.executors.docker import services, sweeping
+from akashic.executors.docker import forks, services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
 from akashic.executors.docker.opening import Opening, Surroundings
 from akashic.executors.docker.runtime import prepare_runtime
 from akashic.executors.docker.sandbox import DockerSandbox
+from akashic.executors.forks import tools_for
 from akashic.executors.host.marker import write_owner
 from akashic.executors.protocol import (
     Capabilities,
@@ -69,7 +71,6 @@ class DockerExecutor:
         return Capabilities(
             name="docker",
             job_containers=True,
-            any_service_image=True,
             docker_actions=True,
             isolation="a container for each job",
         )
@@ -94,14 +95,28 @@ class DockerExecutor:
     def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> DockerSandbox:
         container, options = self._wanted(spec)
         planned = [services.plan(service) for service in spec.services]
+        around = self._around
+        if spec.trust == "fork":
+            around = self._around_fork(spec, options, planned)
         try:
             engine = self.engine
-            opening = Opening(self._around, engine, spec, container, options, planned, cancellation)
+            opening = Opening(around, engine, spec, container, options, planned, cancellation)
             return opening.run()
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
         except OSError as error:
             raise ExecutorError(f"cannot open a sandbox in {self._work}: {error}") from error
+
+    def _around_fork(
+        self, spec: SandboxSpec, options: CreateOptions, planned: Sequence[services.Service]
+    ) -> Surroundings:
+        """What a fork's job gets of ours. Raises ExecutorError when it asks for more."""
+        for service in planned:
+            where = f"services.{service.spec.name}"
+            forks.check(where, service.options, service.mounts, service.ports)
+        chosen, notes = forks.without_privilege(self.options)
+        options.notes += notes
+        return replace(self._around, options=chosen, tool_cache=tools_for(spec, self._around.tool_cache))
 
     def finish(self) -> None:
         """Nothing: what is cleared away beside the work is the engine's to end."""

@@ -19,7 +19,6 @@ import select
 import sys
 
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_NAME = 15
 
 
 def descendants(root: int) -> list[int]:

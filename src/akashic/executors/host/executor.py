@@ -14,6 +14,7 @@ import msgspec
 
 from akashic import errors
 from akashic.cancellation import Cancellation
+from akashic.executors.forks import tools_for
 from akashic.executors.host import isolation, keeping, sweeping
 from akashic.executors.host.environment import base_env
 from akashic.executors.host.git_folders import git_folders
@@ -53,14 +54,10 @@ class HostExecutor:
 
     @property
     def capabilities(self) -> Capabilities:
-        from akashic.executors.providers.registry import native_services
-
         return Capabilities(
             name="host",
             job_containers=False,
-            any_service_image=False,
             docker_actions=False,
-            native_services=native_services(),
             isolation=isolation.describe(),
         )
 
@@ -77,7 +74,8 @@ class HostExecutor:
         sandbox: HostSandbox | None = None
         try:
             layout = Layout.make(folder, spec.repository if kept is None else kept.repository)
-            os.makedirs(self._tool_cache, exist_ok=True)
+            tools = tools_for(spec, self._tool_cache)
+            os.makedirs(tools, exist_ok=True)
             place, notes = self._place(spec, layout)
             mark = os.path.basename(folder)
             sandbox = HostSandbox(
@@ -87,7 +85,7 @@ class HostExecutor:
                 base_env=base_env(
                     self._environ, home=layout.home, ceiling=folder, mark=mark, cache_view=place.overlays
                 ),
-                tool_cache=self._tool_cache,
+                tool_cache=tools,
                 trees=self._trees,
                 environ=self._environ,
                 notes=notes,
@@ -194,7 +192,9 @@ class HostExecutor:
             scratch=layout.scratch,
             runner_files=layout.runner_files,
             real_home=real_home,
-            writable=[os.path.realpath(path) for path in (*spec.shared_paths, self._tool_cache)],
+            writable=[
+                os.path.realpath(path) for path in (*spec.shared_paths, tools_for(spec, self._tool_cache))
+            ],
             readable=[
                 os.path.realpath(spec.tree.root),
                 *git_folders(spec.tree.root),

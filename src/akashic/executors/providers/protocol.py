@@ -7,7 +7,7 @@ job's sandbox (`providers.service`), or a supervisor that keeps an environment's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -90,7 +90,3 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 30.0
     retries: int = 3
     start_period_s: float = 0.0
-
-
-PortMap = Mapping[str, str]
-"""From the container's port to the one on 127.0.0.1, both as text."""
