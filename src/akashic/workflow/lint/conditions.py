@@ -71,6 +71,7 @@ def _check_if(mapping: Mapping, what: str, events: set[str], problems: Problems)
                 if node.style in ("|", ">")
                 else "write one expression; `${{ }}` can be left out in `if`",
                 rule="condition",
+                severity="warning",
             )
             return False
         text = segments[0][0]

@@ -67,6 +67,7 @@ def _check_passwords(job: JobNode, problems: Problems) -> None:
                 "a password stands in the file",
                 hint="keep it as a secret: ${{ secrets.NAME }}",
                 rule="credentials",
+                severity="warning",
             )
 
 

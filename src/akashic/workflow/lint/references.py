@@ -1,5 +1,6 @@
 """Rule `reference`: what an expression reads exists — steps, needs and their outputs, inputs, matrix
-variables."""
+variables. On GitHub what does not exist is empty and the workflow runs, often on purpose (`matrix.os || 'x'`):
+these are warnings."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def _check_job_expressions(
 
 
 def _report(problems: Problems, found: Found, chain: Chain, message: str, hint: str = "") -> None:
-    problems.add(found.place(_base(chain)), message, hint=hint, rule="reference")
+    problems.add(found.place(_base(chain)), message, hint=hint, rule="reference", severity="warning")
 
 
 def _base(chain: Chain) -> Tree:
