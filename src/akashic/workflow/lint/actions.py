@@ -78,7 +78,7 @@ def _check_inputs(step: StepNode, uses: Scalar, action: ActionMetadata, problems
             )
     for name, item in known.items():
         if item.required and item.default is None and name not in seen:
-            # GitHub does not check it; the action may, or may do without (Metadata syntax, `inputs.required`).
+            # GitHub does not check it (Metadata syntax, `inputs.<id>.required`); the action may.
             problems.add(
                 uses.position,
                 f"the action `{uses.text}` needs the input `{item.name}`",

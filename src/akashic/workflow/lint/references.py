@@ -1,6 +1,6 @@
 """Rule `reference`: what an expression reads exists — steps, needs and their outputs, inputs, matrix
-variables. On GitHub what does not exist is empty and the workflow runs, often on purpose (`matrix.os || 'x'`):
-these are warnings."""
+variables. On GitHub what does not exist is empty and the workflow runs, at times on purpose
+(`matrix.os || 'x'`): these are warnings."""
 
 from __future__ import annotations
 
