@@ -10,17 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from akashic.journal.archive import (
-    ArchiveRefused,
-    Limits,
-    Member,
-    extract_tar,
-    extract_zip,
-    open_beneath,
-    safe_parts,
-    write_tar,
-    write_zip,
-)
+from akashic.journal.archive import ArchiveRefused, Limits, Member, safe_parts
+from akashic.journal.beneath import open_beneath
+from akashic.journal.tars import extract_tar, write_tar
+from akashic.journal.zips import extract_zip, write_zip
 
 
 def _unzip(path: Path, target: Path, limits: Limits | None = None, *, modes: bool = True) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from akashic.journal.archive import Member, open_beneath
+from akashic.journal.archive import Member
 from akashic.journal.artifacts import ArtifactError, ArtifactStore, check_name, matches
+from akashic.journal.beneath import open_beneath
 
 
 class Clock:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from akashic.journal.archive import Member, open_beneath
+from akashic.journal.archive import Member
+from akashic.journal.beneath import open_beneath
 from akashic.journal.caches import CacheEntry, CacheError, CacheScopes, CacheStore, cache_version
 
 MAIN = CacheScopes(read=("refs/heads/main",), write="refs/heads/main")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from akashic.journal.archive import ArchiveRefused, Limits, extract_tar, extract_zip, open_beneath
+from akashic.journal.archive import ArchiveRefused, Limits
+from akashic.journal.beneath import open_beneath
+from akashic.journal.tars import extract_tar
+from akashic.journal.zips import extract_zip
 
 EVIL = ["../x", "a/../../x", "/etc/x", "a//../x", "..", "a\\..\\x", "C:/x", "x\0y", "\\\\host\\x"]
 

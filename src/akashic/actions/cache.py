@@ -14,7 +14,8 @@ from akashic.actions.inputs import boolean, declare, lines, text
 from akashic.actions.paths import Pattern, find, parse
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.executors.protocol import Unsupported
-from akashic.journal.archive import ArchiveRefused, Member, open_beneath
+from akashic.journal.archive import ArchiveRefused, Member
+from akashic.journal.beneath import open_beneath
 from akashic.journal.caches import CacheEntry, CacheError, cache_version, check_keys
 
 

@@ -7,8 +7,8 @@ import os
 from akashic.actions.inputs import boolean, declare, items, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.errors import AkashicError
-from akashic.journal.archive import open_beneath
 from akashic.journal.artifacts import Artifact
+from akashic.journal.beneath import open_beneath
 
 
 def _main(ctx: ActionContext) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from akashic.app.application import Application
-from akashic.journal.archive import open_beneath
+from akashic.journal.beneath import open_beneath
 
 
 def export_artifacts(application: Application, run_ids: Sequence[str], folder: Path) -> Iterator[str]:

@@ -21,8 +21,10 @@ from typing import BinaryIO
 import msgspec
 
 from akashic.errors import AkashicError
-from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_zip, write_zip, zip_facts
+from akashic.journal.archive import ArchiveFacts, Limits, Member
+from akashic.journal.beneath import staged
 from akashic.journal.folders import discard, locked, new_scratch, remove, scratch_in
+from akashic.journal.zips import extract_zip, write_zip, zip_facts
 
 RETENTION_DAYS_DEFAULT = 90
 RETENTION_DAYS_MAX = 90
@@ -382,8 +384,6 @@ def _pack(sink: BinaryIO, members: Sequence[Member], level: int, archive: bool) 
 
 
 def _place_file(content: BinaryIO, artifact: Artifact, destination: int) -> ArchiveFacts:
-    from akashic.journal.archive import staged
-
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with (
         staged(destination) as fresh,

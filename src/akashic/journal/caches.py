@@ -20,8 +20,9 @@ from pathlib import Path
 import msgspec
 
 from akashic.errors import AkashicError
-from akashic.journal.archive import ArchiveFacts, Limits, Member, extract_tar, write_tar
+from akashic.journal.archive import ArchiveFacts, Limits, Member
 from akashic.journal.folders import discard, locked, new_scratch, remove, scratch_in
+from akashic.journal.tars import extract_tar, write_tar
 
 SIZE_BYTES_MAX = 10 << 30
 """All caches together; GitHub's limit for a repository."""
