@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 
 from akashic.executors.host.sandbox_folder import remove_folder
 
 
 class Remover:
-    """One thread, while there is something to remove. What it does not get to when this process is killed has
-    a dead owner, and is swept. Measured: 1 to 2 ms a job on a quiet disk, 7 to 50 on a busy one."""
+    """One thread, while there is something to remove; it ends by itself, so a process that never calls
+    `finish` ends too. What it does not get to when this process is killed has a dead owner, and is swept.
+    Measured: 1 to 2 ms a job on a quiet disk, 7 to 50 on a busy one."""
 
     def __init__(self) -> None:
-        self._folders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._folders: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def remove(self, folder: str) -> None:
         """Have a folder removed soon."""
         with self._lock:
-            self._folders.put(folder)
+            self._folders.append(folder)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="remover")
                 self._thread.start()
@@ -28,11 +29,15 @@ class Remover:
     def finish(self) -> None:
         """Wait until everything that was handed over is gone."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._folders.put(None)
-                thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _work(self) -> None:
-        while (folder := self._folders.get()) is not None:
+        while True:
+            with self._lock:
+                if not self._folders:
+                    self._thread = None
+                    return
+                folder = self._folders.popleft()
             remove_folder(folder)
