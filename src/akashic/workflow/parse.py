@@ -13,7 +13,8 @@ from akashic.source.yaml import Mapping, Node, Scalar, load
 from akashic.workflow.contexts import AVAILABILITY, NOTHING
 from akashic.workflow.model import Job, Workflow
 from akashic.workflow.parse_common import Reader, is_empty, scalars
-from akashic.workflow.parse_job import parse_concurrency, parse_job
+from akashic.workflow.parse_concurrency import parse_concurrency
+from akashic.workflow.parse_job import parse_job
 from akashic.workflow.parse_on import parse_on
 
 _KEYS = frozenset({"name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs"})

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from akashic.source.data import kind_name
-from akashic.source.position import InvalidInput
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
 from akashic.workflow.contexts import AVAILABILITY, Availability
-from akashic.workflow.matrix import expand
-from akashic.workflow.model import Concurrency, EnvironmentRef, Job, Strategy, Template
+from akashic.workflow.model import EnvironmentRef, Job, Template
 from akashic.workflow.parse_common import Reader, has_expression, is_empty, scalars
+from akashic.workflow.parse_concurrency import parse_concurrency
+from akashic.workflow.parse_containers import parse_container, parse_services
 from akashic.workflow.parse_step import parse_steps
+from akashic.workflow.parse_strategy import parse_strategy
 
 _SHARED = frozenset({"name", "needs", "if", "permissions", "concurrency", "strategy"})
 _CALL = _SHARED | {"uses", "with", "secrets"}
@@ -33,10 +33,7 @@ _OWN = _SHARED | {
     "services",
     "snapshot",
 }
-_CONTAINER = frozenset({"image", "credentials", "env", "ports", "volumes", "options"})
 _IMAGE_VERSION = re.compile(r"[0-9]{1,9}\.\*\Z")
-GROUP_CHARACTERS_MAX = 400
-"""GitHub's limit on the name of a concurrency group."""
 _LOCAL_CALL = re.compile(r"\./\.github/workflows/[^@/]+\.ya?ml\Z")
 _REMOTE_CALL = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^@/]+\.ya?ml@\S+\Z")
 
@@ -98,7 +95,7 @@ def _shared(reader: Reader, job: str, found: dict[str, Node]) -> dict[str, Any]:
     if "concurrency" in found:
         values["concurrency"] = parse_concurrency(reader, found["concurrency"], _at("concurrency"))
     if "strategy" in found:
-        values["strategy"] = _strategy(reader, job, found["strategy"])
+        values["strategy"] = parse_strategy(reader, job, found["strategy"])
     return values
 
 
@@ -182,9 +179,9 @@ def _own(reader: Reader, key: Scalar, found: dict[str, Node]) -> dict[str, Any]:
             found["continue-on-error"], _at("continue-on-error"), "`continue-on-error`"
         )
     if "container" in found and not is_empty(found["container"]):
-        values["container"] = _container(reader, found["container"], "container", frozenset())
+        values["container"] = parse_container(reader, found["container"])
     if "services" in found:
-        values["services"] = _services(reader, job, found["services"])
+        values["services"] = parse_services(reader, job, found["services"])
     if "snapshot" in found:
         values["snapshot"] = _snapshot(reader, found["snapshot"])
     return values
@@ -205,145 +202,6 @@ def _runs_on(reader: Reader, job: str, node: Node) -> Template:
         if isinstance(node, Sequence) and not node.items:
             reader.add(node.position, f"{what} must name at least one label")
     return reader.template(node, _at("runs-on"))
-
-
-def parse_concurrency(reader: Reader, node: Node, availability: Availability) -> Concurrency | None:
-    """`concurrency:` of a workflow or a job."""
-    if isinstance(node, Scalar):
-        group = reader.string(node, availability, "`concurrency`")
-        if group is not None and not has_expression(node):
-            _check_group(reader, node)
-        return None if group is None else Concurrency(group=group, position=node.position)
-    mapping = reader.mapping(node, "`concurrency`")
-    if mapping is None:
-        return None
-    found = reader.keys(mapping, {"group", "cancel-in-progress", "queue"}, "`concurrency`")
-    if "group" not in found:
-        reader.add(mapping.position, "`concurrency` needs `group`")
-        return None
-    group = reader.string(found["group"], availability, "`concurrency.group`")
-    if group is not None and not has_expression(found["group"]):
-        _check_group(reader, found["group"])
-    cancel, queue = found.get("cancel-in-progress"), found.get("queue")
-    if queue is not None:
-        _check_queue(reader, queue, cancel)
-    if group is None:
-        return None
-    return Concurrency(
-        group=group,
-        cancel_in_progress=reader.flag(cancel, availability, "`cancel-in-progress`") if cancel else None,
-        queue=reader.scalar(queue, availability, "`queue`") if queue else None,
-        position=mapping.position,
-    )
-
-
-def _check_group(reader: Reader, node: Node) -> None:
-    if isinstance(node, Scalar) and len(node.text) > GROUP_CHARACTERS_MAX:
-        reader.add(
-            node.position,
-            f"the name of the concurrency group has {len(node.text)} characters; "
-            f"the limit is {GROUP_CHARACTERS_MAX}",
-            rule="limit",
-        )
-
-
-def _check_queue(reader: Reader, queue: Node, cancel: Node | None) -> None:
-    if has_expression(queue):
-        return
-    text = queue.text if isinstance(queue, Scalar) else ""
-    if text not in ("single", "max"):
-        reader.add(queue.position, f"`queue` must be `single` or `max`, not `{text or kind_name(queue)}`")
-    elif text == "max" and isinstance(cancel, Scalar) and cancel.value is True:
-        reader.add(queue.position, "`queue: max` cannot be combined with `cancel-in-progress: true`")
-
-
-def _strategy(reader: Reader, job: str, node: Node) -> Strategy | None:
-    what = f"`strategy` of the job `{job}`"
-    if has_expression(node):
-        return Strategy(whole=reader.template(node, _at("strategy")), position=node.position)
-    mapping = reader.mapping(node, what)
-    if mapping is None:
-        return None
-    found = reader.keys(mapping, {"matrix", "fail-fast", "max-parallel"}, what)
-    matrix, fast, most = found.get("matrix"), found.get("fail-fast"), found.get("max-parallel")
-    availability = _at("strategy")
-    return Strategy(
-        matrix=_matrix(reader, job, matrix, availability) if matrix else None,
-        fail_fast=reader.flag(fast, availability, "`fail-fast`") if fast else None,
-        max_parallel=_max_parallel(reader, most, availability) if most else None,
-        position=mapping.position,
-    )
-
-
-def _max_parallel(reader: Reader, node: Node, availability: Availability) -> Template | None:
-    """As GitHub's runner reads it, a number that is not above 0 is no limit."""
-    if isinstance(node, Scalar) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        return Template(node.value, node.position)
-    return reader.number(node, availability, "`max-parallel`")
-
-
-def _matrix(reader: Reader, job: str, node: Node, availability: Availability) -> Template | None:
-    template = reader.template(node, availability)
-    if has_expression(node):
-        return template
-    mapping = reader.mapping(node, f"`matrix` of the job `{job}`")
-    if mapping is None:
-        return None
-    reader.distinct(mapping, f"`matrix` of the job `{job}`")
-    if not _matrix_shape(reader, job, mapping):
-        return template
-    if not any(has_expression(scalar) for scalar in scalars(node)):
-        # Everything is known already, so what is wrong is told before anything runs.
-        try:
-            expand(template.value, position=node.position, job=job)
-        except InvalidInput as error:
-            for problem in error.problems:
-                reader.add(problem.position, problem.message, hint=problem.hint, rule=problem.rule)
-    return template
-
-
-def _matrix_shape(reader: Reader, job: str, mapping: Mapping) -> bool:
-    """Whether the matrix has lists where it must; what is wrong is told at its own place."""
-    before = len(reader.found)
-    axes = {key.text.lower() for key, _ in mapping.entries}
-    known = None if any(has_expression(key) for key, _ in mapping.entries) else axes
-    for key, value in mapping.entries:
-        if has_expression(key) or has_expression(value):
-            continue
-        place, what = value.position, f"`{key.text}` in the matrix of job `{job}`"
-        if not key.text:
-            reader.add(key.position, f"a name in the matrix of job `{job}` must not be empty", rule="matrix")
-        elif not isinstance(value, Sequence):
-            reader.add(place, f"{what} must be a list, not {kind_name(value)}", rule="matrix")
-        elif key.text in ("include", "exclude"):
-            for item in value.items:
-                _matrix_entry(reader, what, item, known if key.text == "exclude" else None)
-        elif not value.items:
-            reader.add(place, f"{what} has no values", rule="matrix")
-    return len(reader.found) == before
-
-
-def _matrix_entry(reader: Reader, what: str, item: Node, known: set[str] | None) -> None:
-    if has_expression(item):
-        return
-    if not isinstance(item, Mapping):
-        message = f"each entry of {what} must be a mapping, not {kind_name(item)}"
-        reader.add(item.position, message, rule="matrix")
-        return
-    reader.distinct(item, f"an entry of {what}")
-    if not item.entries:
-        reader.add(item.position, f"an entry of {what} is empty", rule="matrix")
-    for key, _ in item.entries:
-        if not key.text:
-            reader.add(key.position, f"a name in an entry of {what} must not be empty", rule="matrix")
-        elif known is not None and key.text.lower() not in known and not has_expression(key):
-            axes = known - {"include", "exclude"}
-            reader.add(
-                key.position,
-                f"{what} names `{key.text}`, which is not a variable of the matrix",
-                hint=reader.hint(key.text, axes),
-                rule="matrix",
-            )
 
 
 def _environment(reader: Reader, job: str, node: Node) -> EnvironmentRef | None:
@@ -384,63 +242,6 @@ def _outputs(reader: Reader, job: str, node: Node) -> dict[str, Template]:
         if template is not None:
             outputs[key.text] = template
     return outputs
-
-
-def _services(reader: Reader, job: str, node: Node) -> Template | None:
-    mapping = reader.mapping(node, f"`services` of the job `{job}`")
-    if mapping is None:
-        return None
-    value: dict[str, Any] = {}
-    for key, inner in mapping.entries:
-        reader.loose_identifier(key, "the service")
-        template = _container(reader, inner, f"service `{key.text}`", frozenset({"entrypoint", "command"}))
-        value[key.text] = template.value if template else None
-    return Template(value, mapping.position)
-
-
-def _container(reader: Reader, node: Node, what: str, extra: frozenset[str]) -> Template | None:
-    service = what.startswith("service")
-    base = _at("services" if service else "container")
-    if isinstance(node, Scalar):
-        return reader.string(node, base, f"the {what}")
-    mapping = reader.mapping(node, f"the {what}")
-    if mapping is None:
-        return None
-    found = reader.keys(mapping, _CONTAINER | extra, f"the {what}")
-    if "image" not in found:
-        reader.add(mapping.position, f"the {what} needs `image`")
-    prefix = "services.<service_id>." if service else "container."
-    value: dict[str, Any] = {}
-    for name, inner in found.items():
-        template: Template | None
-        if name == "env":
-            # The values may use more than an expression for all of them.
-            at = base if has_expression(inner) else _at(prefix + "env.<env_id>")
-            template = reader.pairs(inner, at, f"`env` of the {what}")
-        elif name == "credentials":
-            template = _credentials(
-                reader, inner, _at(prefix + "credentials"), f"`credentials` of the {what}"
-            )
-        elif name in ("ports", "volumes"):
-            if not has_expression(inner) and not isinstance(inner, Sequence):
-                reader.add(inner.position, f"`{name}` of the {what} must be a list, not {kind_name(inner)}")
-            elif not has_expression(inner):
-                reader.texts(inner, f"`{name}` of the {what}")
-            template = reader.template(inner, base)
-        elif name == "image" and service and not has_expression(inner):
-            template = reader.string(inner, base, f"`image` of the {what}")
-        else:
-            template = reader.scalar(inner, base, f"`{name}` of the {what}")
-        value[name] = template.value if template else None
-    return Template(value, mapping.position)
-
-
-def _credentials(reader: Reader, node: Node, availability: Availability, what: str) -> Template | None:
-    for name, value in (
-        reader.keys(node, {"username", "password"}, what).items() if isinstance(node, Mapping) else ()
-    ):
-        reader.text(value, f"`{name}` in {what}")
-    return reader.pairs(node, availability, what)
 
 
 def _snapshot(reader: Reader, node: Node) -> Template | None:
