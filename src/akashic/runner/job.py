@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.driver.ports import JobReporter
-from akashic.engine.requests import Annotation, Conclusion, JobRequest, JobResult, StepReport
+from akashic.engine.requests import Conclusion, JobRequest, JobResult
 from akashic.errors import AkashicError
 from akashic.executors.protocol import KeepingExecutor, KeepingSandbox, Sandbox
 from akashic.runner import places
 from akashic.runner.actions.prepare import find_actions
 from akashic.runner.background import BackgroundSteps
+from akashic.runner.early_contexts import early_contexts
 from akashic.runner.file_slots import FileSlots
+from akashic.runner.framing import PseudoStep
 from akashic.runner.hash_files import hash_files
-from akashic.runner.job_secrets import TOKEN, resolve_secrets
+from akashic.runner.job_secrets import resolve_secrets
 from akashic.runner.joblog import JobLog
 from akashic.runner.keeping import KeptJob, pack, snapshot, take_up, tell_reused, unpack
 from akashic.runner.later_steps import run_image_steps, run_posts, run_pres
@@ -38,7 +39,6 @@ from akashic.runner.variables import akashic_variables, github_variables, runner
 from akashic.workflow.expressions import Scope, interpolate
 from akashic.workflow.expressions.coercion import to_string
 
-_FOREIGN = ("windows", "macos")
 SERVICE_LOG_BYTES_MAX = 64 * 1024
 
 
@@ -72,7 +72,9 @@ class _Attempt:
         self._cancellation = Cancellation()
         self._timed_out = False
         self._started_at = parts.clock.now()
-        self._begun = False
+        self._secrets: dict[str, str] = {}
+        self._sandbox: Sandbox | None = None
+        self._state: JobState | None = None
         self._in_container = False
         self._before: KeptJob | None = None
         """The job before the step that is being run, while none has failed."""
@@ -111,54 +113,55 @@ class _Attempt:
         )
 
     def _run(self, log: JobLog) -> JobResult:
-        set_up = _PseudoStep(self._parts, self._reporter, log, self._masker, 1, "Set up job")
-        sandbox: Sandbox | None = None
-        state: JobState | None = None
-        secrets: dict[str, str] = {}
+        set_up = PseudoStep(self._parts, self._reporter, log, self._masker, 1, "Set up job")
+        begun = False
         try:
             try:
-                secrets = resolve_secrets(self._request, self._parts.secrets, self._masker)
-                contexts, env = self._early_contexts(secrets)
-                set_up.name_job(self._request, self._parts)
-                # Before the place is open: inside it, this machine's folders may be out of sight.
-                actions = find_actions(self._parts.actions, self._request.job.steps, set_up.say)
-                if any(
-                    a.metadata is not None and a.metadata.runs.using == "docker" for a in actions.values()
-                ):
-                    # Imported here: most jobs run no container of their own.
-                    from akashic.runner.actions.docker import refuse_docker
-
-                    refuse_docker(actions.values(), self._parts.executor.capabilities)
-                kept, taken_up = self._kept_job(), None
-                sandbox = self._open(contexts, env)
-                state = self._state(sandbox, log, contexts, env)
-                state.actions = actions
-                if kept is not None and isinstance(sandbox, KeepingSandbox):
-                    # What goes wrong until the first step runs leaves the place as it was.
-                    sandbox.keep(kept)
-                    taken_up = unpack(kept, secrets)
-                    self._take_up(state, sandbox, taken_up, set_up)
-                notes = [*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)]
-                for line in dict.fromkeys(notes):
-                    set_up.say(line)
+                state, taken_up = self._set_up(set_up, log)
             except AkashicError as error:
                 return self._not_started(set_up, error)
             if self._request.job.snapshot is not None:
                 set_up.say("snapshot: no image of this runner is made here")
             set_up.end("success")
-            self._reporter.job_ready(tuple(sandbox.notes))
+            self._reporter.job_ready(tuple(state.sandbox.notes))
             if taken_up is not None:
                 tell_reused(state, taken_up)
-            self._begun = True
+            begun = True
             return self._steps(state, log)
         finally:
-            if state is not None:
-                close_services(state)
-                state.slots.close()
-                if self._begun:
-                    self._keep(state, secrets)
-            if sandbox is not None:
-                sandbox.close()
+            if self._state is not None:
+                close_services(self._state)
+                self._state.slots.close()
+                if begun:
+                    self._keep(self._state)
+            if self._sandbox is not None:
+                self._sandbox.close()
+
+    def _set_up(self, set_up: PseudoStep, log: JobLog) -> tuple[JobState, KeptJob | None]:
+        """The job with its place open, and the earlier attempt that it goes on from. Raises AkashicError."""
+        self._secrets = resolve_secrets(self._request, self._parts.secrets, self._masker)
+        contexts, env = early_contexts(self._request, self._secrets)
+        set_up.name_job(self._request, self._parts)
+        # Before the place is open: inside it, this machine's folders may be out of sight.
+        actions = find_actions(self._parts.actions, self._request.job.steps, set_up.say)
+        if any(a.metadata is not None and a.metadata.runs.using == "docker" for a in actions.values()):
+            # Imported here: most jobs run no container of their own.
+            from akashic.runner.actions.docker import refuse_docker
+
+            refuse_docker(actions.values(), self._parts.executor.capabilities)
+        kept, taken_up = self._kept_job(), None
+        self._sandbox = sandbox = self._open(contexts, env)
+        self._state = state = self._first_state(sandbox, log, contexts, env)
+        state.actions = actions
+        if kept is not None and isinstance(sandbox, KeepingSandbox):
+            # What goes wrong until the first step runs leaves the place as it was.
+            sandbox.keep(kept)
+            taken_up = unpack(kept, self._secrets)
+            self._take_up(state, sandbox, taken_up, set_up)
+        notes = [*sandbox.notes, *(note for info in sandbox.services.values() for note in info.notes)]
+        for line in dict.fromkeys(notes):
+            set_up.say(line)
+        return state, taken_up
 
     def _kept_job(self) -> bytes | None:
         """What is known of the attempt that this one takes up; None when it begins at the beginning."""
@@ -175,7 +178,7 @@ class _Attempt:
             )
         return kept
 
-    def _take_up(self, state: JobState, sandbox: KeepingSandbox, kept: KeptJob, set_up: _PseudoStep) -> None:
+    def _take_up(self, state: JobState, sandbox: KeepingSandbox, kept: KeptJob, set_up: PseudoStep) -> None:
         if kept.matrix != self._request.matrix:
             raise AkashicError("the job's matrix is not what it was; akashic rerun --failed begins anew")
         set_up.say(
@@ -188,20 +191,20 @@ class _Attempt:
                 set_up.say(line)
         take_up(state, kept)
 
-    def _keep(self, state: JobState, secrets: dict[str, str]) -> None:
+    def _keep(self, state: JobState) -> None:
         """Have the place kept when a step failed, so that the job can be taken up there."""
         if not isinstance(state.sandbox, KeepingSandbox):
             return
         if state.job_status == "success":
             state.sandbox.keep(None)
-        elif not set(state.masked) <= set(secrets.values()):
+        elif not set(state.masked) <= set(self._secrets.values()):
             # What a step masked by itself has no name to ask for it again, and no secret is ever stored.
             state.sandbox.keep(None)
         elif self._before is not None and state.failed and not state.cancelled:
             with suppress(UnicodeEncodeError):  # Half a character that a step exported cannot be written.
-                state.sandbox.keep(pack(self._before, secrets))
+                state.sandbox.keep(pack(self._before, self._secrets))
 
-    def _not_started(self, set_up: _PseudoStep, error: AkashicError) -> JobResult:
+    def _not_started(self, set_up: PseudoStep, error: AkashicError) -> JobResult:
         message = self._masker.mask_text(error.message)
         set_up.fail(message, self._masker.mask_text(error.hint))
         cancelled = self._cancellation.is_set()
@@ -209,31 +212,6 @@ class _Attempt:
         if self._timed_out:
             conclusion = "timed_out"
         return self._result(conclusion, reason=self._cancellation.reason if cancelled else message)
-
-    def _early_contexts(self, secrets: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The contexts before a place exists, and the job's `env`."""
-        request = self._request
-        github = dict(request.github)
-        github["job"] = request.job.id
-        github["token"] = secrets.get(TOKEN, "")
-        contexts: dict[str, Any] = {
-            "github": github,
-            "needs": request.needs,
-            "strategy": request.strategy,
-            "matrix": request.matrix,
-            "inputs": request.inputs,
-            "vars": request.vars,
-            "secrets": secrets,
-        }
-        env: dict[str, str] = {}
-        for template in (request.workflow_env, request.job.env):
-            if template is not None:
-                scope = Scope(contexts={**contexts, "env": env})
-                values = interpolate(template.value, scope, template.position)
-                if not isinstance(values, Mapping):
-                    raise AkashicError(f"{template.position}: env: expected a mapping")
-                env = {**env, **{str(name): to_string(value) for name, value in values.items()}}
-        return contexts, env
 
     def _open(self, contexts: dict[str, Any], env: dict[str, str]) -> Sandbox:
         spec = build_spec(self._request, self._parts, Scope(contexts={**contexts, "env": env}))
@@ -246,7 +224,7 @@ class _Attempt:
             return IN_CONTAINER
         return IN_IMAGE if places.in_container(sandbox) else DEFAULT
 
-    def _state(
+    def _first_state(
         self, sandbox: Sandbox, log: JobLog, contexts: dict[str, Any], env: dict[str, str]
     ) -> JobState:
         request, parts = self._request, self._parts
@@ -307,7 +285,7 @@ class _Attempt:
         return self._complete(state, log)
 
     def _complete(self, state: JobState, log: JobLog) -> JobResult:
-        end = _PseudoStep(
+        end = PseudoStep(
             self._parts, self._reporter, log, self._masker, state.next_number(), "Complete job", state=state
         )
         if state.failed:
@@ -343,7 +321,7 @@ class _Attempt:
             notes=tuple(self._masker.mask_text(note) for note in (*state.sandbox.notes, *state.notes)),
         )
 
-    def _service_logs(self, state: JobState, end: _PseudoStep) -> None:
+    def _service_logs(self, state: JobState, end: PseudoStep) -> None:
         for name in state.sandbox.services:
             output = state.sandbox.service_logs(name)[-SERVICE_LOG_BYTES_MAX:]
             end.say(
@@ -363,74 +341,4 @@ class _Attempt:
             reason=reason,
             started_at=self._started_at,
             duration_s=self._parts.clock.now() - self._started_at,
-        )
-
-
-class _PseudoStep:
-    """ "Set up job" and "Complete job": the runner's own work, shown as steps."""
-
-    def __init__(
-        self,
-        parts: RunnerParts,
-        reporter: JobReporter,
-        log: JobLog,
-        masker: Masker,
-        number: int,
-        name: str,
-        state: JobState | None = None,
-    ) -> None:
-        self._parts, self._reporter, self._log, self._masker = parts, reporter, log, masker
-        self._number, self._name = number, name
-        self._sink = log.sink(number)
-        self._from = log.offset
-        self._started_at = parts.clock.now()
-        self._annotations: list[Annotation] = []
-        self._state = state
-        reporter.step_started(number, name)
-
-    def name_job(self, request: JobRequest, parts: RunnerParts) -> None:
-        """The first lines of a job: where it runs and what it is."""
-        capabilities = parts.executor.capabilities
-        how = "not isolated" if parts.sandbox_mode == "off" else capabilities.isolation
-        isolation = f" ({how})" if how else ""
-        self.say(f"Executor: {capabilities.name}{isolation}")
-        self.say(f"Job: {request.name}")
-        if request.environment:
-            self.say(f"Environment: {request.environment}")
-        foreign = [one for one in request.labels if one.lower().startswith(_FOREIGN)]
-        if foreign:
-            self.say(f"##[warning]runs-on {', '.join(foreign)}: it runs on Linux here, and runner.os says so")
-        if request.trust == "fork":
-            self.say("This run comes from a fork: no secrets, no cache writes, no deployment.")
-
-    def say(self, text: str) -> None:
-        self._sink(self._masker.mask(text.encode("utf-8", "replace") + b"\n"))
-
-    def warn(self, message: str, *, level: str = "warning") -> None:
-        self.say(f"##[{level}]{message}")
-        annotation = Annotation(level=level, message=self._masker.mask_text(message))  # type: ignore[arg-type]
-        self._annotations.append(annotation)
-        if self._state is not None:
-            self._state.keep([annotation], "")
-
-    def fail(self, message: str, hint: str) -> None:
-        self.warn(message, level="error")
-        if hint:
-            self.say(f"hint: {hint}")
-        self.end("failure", message)
-
-    def end(self, conclusion: Conclusion, error: str = "") -> None:
-        self._reporter.step_finished(
-            StepReport(
-                number=self._number,
-                name=self._name,
-                outcome=conclusion,
-                conclusion=conclusion,
-                started_at=self._started_at,
-                duration_s=self._parts.clock.now() - self._started_at,
-                error=error,
-                annotations=tuple(self._annotations),
-                log_from=self._from,
-                log_to=self._log.offset,
-            )
         )
