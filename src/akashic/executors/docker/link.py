@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from akashic.executors.process import Command
+from akashic.executors.launching import Command
 from akashic.executors.protocol import ExecutorError
 
 SOCKET_NAME = ".akashic"

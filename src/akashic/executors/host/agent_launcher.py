@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from akashic.executors.process import Command, signal_group
+from akashic.executors.launching import Command, signal_group
 from akashic.executors.protocol import ExecutorError
 
 _WRONG_FOLDER = 1 << 16

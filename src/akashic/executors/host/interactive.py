@@ -18,7 +18,7 @@ import tty
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from akashic.executors.process import Command, Launcher
+from akashic.executors.launching import Command, Launcher
 
 SIZE_INTERVAL_S = 0.5
 """How often the size of the user's window is passed on: signals reach only the main thread."""

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 
 from akashic.executors.host.cgroups import ControlGroup
-from akashic.executors.process import Child, Command, Launcher, has_ended
+from akashic.executors.launching import Child, Command, Launcher, has_ended
 
 _WAIT = 'read -r _ <"$1"; shift; exec "$@"'
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from akashic.executors.host import kernel
-from akashic.executors.process import Child, Command, DirectLauncher
+from akashic.executors.launching import Child, Command, DirectLauncher
 from akashic.executors.protocol import ExecutorError
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from akashic.executors.host.agent_launcher import AgentLauncher
-from akashic.executors.process import Child, Command
+from akashic.executors.launching import Child, Command
 
 
 class Place(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.executors.process import Launcher
+from akashic.executors.launching import Launcher
 from akashic.executors.protocol import ExecutorError, ServiceInfo, ServiceSpec, Unsupported
 from akashic.executors.providers.options import ServiceOptions, parse_options
 from akashic.executors.providers.ports import ReservedPort, reserve

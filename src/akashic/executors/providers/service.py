@@ -11,8 +11,15 @@ from collections.abc import Mapping
 
 from akashic.cancellation import Cancellation
 from akashic.errors import Interrupted
-from akashic.executors import process
-from akashic.executors.process import Child, Command, DirectLauncher, Launcher
+from akashic.executors.launching import (
+    Child,
+    Command,
+    DirectLauncher,
+    Launcher,
+    has_ended,
+    signal_group,
+    wait_ended,
+)
 from akashic.executors.protocol import ServiceFailed
 from akashic.executors.providers.ports import ReservedPort
 from akashic.executors.providers.protocol import HealthCheck, Provider, ServiceCommand, ServicePlan
@@ -48,7 +55,7 @@ class RunningService:
 
     def exit_code(self) -> int | None:
         """None while it runs."""
-        if self._code is None and process.has_ended(self._child):
+        if self._code is None and has_ended(self._child):
             self._code = self._child.reap()
         return self._code
 
@@ -68,9 +75,9 @@ class RunningService:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, self.command.stop_signal)
-        if not process.wait_ended(self._child, timeout_s):
-            process.signal_group(self.pid, signal.SIGKILL)
-            process.wait_ended(self._child, None)
+        if not wait_ended(self._child, timeout_s):
+            signal_group(self.pid, signal.SIGKILL)
+            wait_ended(self._child, None)
         self._code = self._child.reap()
 
 
