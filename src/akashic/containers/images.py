@@ -131,7 +131,8 @@ class Images:
         anonymous: bool = False,
     ) -> ImageInfo:
         """Have the image, as the policy says: `always` asks the registry first, `missing` when the engine has
-        none, `never` not at all. `anonymous` leaves the user's own credentials alone. Raises PullFailed, UsageError for what is no name."""
+        none, `never` not at all. `anonymous` leaves the user's own credentials alone. Raises PullFailed,
+        UsageError for what is no name."""
         if not is_image_id(image):
             parse_image_name(image)
         if policy != "always" or is_image_id(image):
@@ -255,11 +256,13 @@ class Images:
         platform: str = "",
         network: str = "",
         pull: bool = False,
+        anonymous: bool = False,
         say: Say,
         cancellation: Cancellation,
     ) -> str:
         """Build a Dockerfile from a context (a tar, in pieces) with the engine's classic builder; the image's
-        id. Raises BuildFailed with the end of the build's log."""
+        id. `anonymous` leaves the user's credentials alone. Raises BuildFailed with the end of the build's
+        log."""
         query: dict[str, str | int | bool | None] = {
             "dockerfile": dockerfile,
             "t": tags[0] if tags else None,
@@ -272,13 +275,14 @@ class Images:
             "rm": True,
             "forcerm": True,
         }
+        everybody = {} if anonymous else auth.all_credentials(self._environ)
         registries = {
             name: {
                 "username": known.username,
                 "password": known.password,
                 "identitytoken": known.identity_token,
             }
-            for name, known in auth.all_credentials(self._environ).items()
+            for name, known in everybody.items()
         }
         headers = {
             "Content-Type": "application/x-tar",

@@ -28,7 +28,9 @@ def build_spec(request: JobRequest, parts: RunnerParts, scope: Scope) -> Sandbox
         container=_container(request, scope),
         services=_services(request, scope),
         mode=parts.sandbox_mode,
-        shared_paths=(str(parts.state_dir),),
+        # What a fork's job writes there, others would read; it deploys nothing anyway.
+        shared_paths=() if request.trust == "fork" else (str(parts.state_dir),),
+        trust=request.trust,
         memory_bytes_max=parts.memory_bytes_max,
         processes_max=parts.processes_max,
         resumes=request.resumption.attempt if request.resumption is not None else 0,

@@ -41,6 +41,7 @@ def build(
     cancellation: Cancellation,
     pull: bool,
     platform: str = "",
+    anonymous: bool = False,
 ) -> str:
     """The image of a Dockerfile; what has been built from the same files is taken again."""
     try:
@@ -56,6 +57,7 @@ def build(
                 labels={JOB: "action"},
                 pull=pull,
                 platform=platform,
+                anonymous=anonymous,
                 say=line_sink(on_output),
                 cancellation=cancellation,
             )

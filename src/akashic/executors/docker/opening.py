@@ -16,7 +16,7 @@ from akashic.containers.images import ImageInfo
 from akashic.containers.references import is_image_id, parse_image_name
 from akashic.errors import Interrupted
 from akashic.executors.container_options import ContainerOptions
-from akashic.executors.docker import services
+from akashic.executors.docker import forks, services
 from akashic.executors.docker.create_options import CreateOptions
 from akashic.executors.docker.labels import labels_of
 from akashic.executors.docker.layout import HOME, NODE, TEMP, Layout, bind
@@ -84,6 +84,8 @@ class Opening:
         self._node = find_node_program(around.environ)
         # Only a job with `container:` speaks to its services by name; for all others they are on localhost.
         self._by_name = spec.container is not None
+        if spec.trust == "fork":
+            forks.check("container", options, self._mounts, self._ports)
 
     def run(self) -> DockerSandbox:
         folder, mark = self._around.claim(self._spec)
@@ -160,6 +162,7 @@ class Opening:
                         belongings.volumes.append(made[name])
                         self._engine.volumes.create(made[name], labels=belongings.labels)
                     mount["Source"] = made[name]
+            anonymous=self._spec.trust == "fork",
 
     def _start_all(self, belongings: Belongings, image: ImageInfo, images: Sequence[ImageInfo]) -> None:
         belongings.services = self._planned
@@ -357,6 +360,7 @@ class Opening:
         return host
 
 
+            anonymous=self._spec.trust == "fork",
 def _free_port(port: Port, taken: set[int]) -> int:
     """The port of localhost for a service: the one it asks for, else its own, else any other."""
     wanted = port.outer or port.inner

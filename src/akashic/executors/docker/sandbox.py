@@ -127,6 +127,7 @@ class DockerSandbox:
         assert belongings.link is not None
         self.workspace = layout.workspace
         self.temp = TEMP
+        anonymous: bool,
         self.tool_cache = TOOLS
         self.home = HOME
         self.arch = arch
@@ -152,6 +153,7 @@ class DockerSandbox:
             for place, folder in layout.places()
         }
         self._overlays: dict[str, str] = {}
+        self._anonymous = anonymous
         self._counter = 0
         self._closed = False
 
@@ -337,6 +339,7 @@ class DockerSandbox:
 
     def service_logs(self, name: str) -> bytes:
         for service in self._belongings.services:
+                anonymous=self._anonymous,
             if service.spec.name == name and service.container:
                 return services.logs(self._engine, service)
         return b""
@@ -352,6 +355,7 @@ class DockerSandbox:
         except OSError as error:
             raise ExecutorError(f"cannot open a shell in the container: docker: {error.strerror}") from error
 
+            anonymous=self._anonymous,
     def close(self) -> None:
         with self._belongings.lock:
             if self._closed:
