@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import against_act, alone, docker, process, workloads
+from bench.installed import install
 from bench.report import Row, table
 
 SCRIPTS = Path(sys.executable).parent
@@ -30,13 +32,18 @@ def main(argv: list[str] | None = None) -> int:
     failed = False
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         (Path(place) / "home").mkdir()
+        installed = install(Path(place), SCRIPTS)
         for name in args.only or names():
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             try:
-                rows += measure(name, Path(place), args.runs, say)
+                rows += measure(name, Path(place), installed, args.runs, say)
             except process.Failed as error:
                 failed = True
                 print(f"{name}: {error}", file=sys.stderr)
+        stop = [str(installed / "akashic"), "warm", "stop"]
+        subprocess.run(
+            stop, env=against_act.environment(Path(place), installed), check=False, stdout=subprocess.DEVNULL
+        )
     for line in table(rows):
         print(line)
     print(
@@ -50,15 +57,16 @@ def names() -> list[str]:
     return [make().name for make in (*workloads.ALL, *docker.ALL)] + list(alone.ALL)
 
 
-def measure(name: str, place: Path, runs: int, say: Callable[[str], None]) -> list[Row]:
-    """The rows of one workload."""
+def measure(name: str, place: Path, installed: Path, runs: int, say: Callable[[str], None]) -> list[Row]:
+    """The rows of one workload. `installed` is a folder with akashic as people have it, and act."""
     found = next((made for made in (make() for make in workloads.ALL) if made.name == name), None)
     if found is not None:
-        return list(against_act.compare(found, place, SCRIPTS, runs=runs or found.runs, say=say))
+        return list(against_act.compare(found, place, installed, runs=runs or found.runs, say=say))
     found = next((made for made in (make() for make in docker.ALL) if made.name == name), None)
     if found is not None:
         return docker.compare(found, place, SCRIPTS, runs=runs or found.runs, say=say)
-    return alone.ALL[name](place, SCRIPTS, runs=runs or DEFAULT_RUNS_ALONE, say=say)
+    scripts = installed if name in alone.OF_INSTALLED else SCRIPTS
+    return alone.ALL[name](place, scripts, runs=runs or DEFAULT_RUNS_ALONE, say=say)
 
 
 def _quiet(text: str) -> None:

@@ -134,3 +134,5 @@ def delivery(folder: Path, scripts: Path, *, runs: int, say: Callable[[str], Non
 
 
 ALL = {"version": version, "history": history, "delivery": delivery, "services": services}
+OF_INSTALLED = ("version", "history")
+"""Those which need no more than a plain installation."""

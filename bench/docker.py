@@ -105,5 +105,5 @@ def compare(
     if made.returncode:
         raise process.Failed(made.stderr.strip()[-1000:])
     # Memory is the engine's here, whoever asks it; the tools' own says nothing of a job.
-    time_row, _ = against_act.compare(workload, folder, scripts, runs=runs, say=say, commands=commands)
+    time_row, *_ = against_act.compare(workload, folder, scripts, runs=runs, say=say, commands=commands)
     return [time_row]

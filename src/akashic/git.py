@@ -34,15 +34,17 @@ def git_env(environ: Mapping[str, str]) -> dict[str, str]:
     return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
-def git_start(folder: Path, environ: Mapping[str, str], *argv: str) -> subprocess.Popen[bytes]:
-    """Start git. Raises UsageError when there is none."""
+def git_start(
+    folder: Path, environ: Mapping[str, str], *argv: str, settings: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start git, with `settings` on top of its environment. Raises UsageError when there is none."""
     try:
         return subprocess.Popen(
             git_argv(folder, *argv),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            env=git_env(environ),
+            env=git_env(environ) | dict(settings or {}),
         )
     except FileNotFoundError:
         raise UsageError("git is not on PATH", hint="install git") from None

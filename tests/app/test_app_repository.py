@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,21 @@ from akashic.app.repository import (
 from akashic.errors import UsageError
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+
+
+def test_a_git_that_tells_no_settings_on_its_way_is_asked_for_them(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.commit("One")
+    checkout.git("config", "remote.origin.url", "https://user:token@example.org/acme/shop.git")
+    old = tmp_path / "old"
+    old.mkdir()
+    real = shutil.which("git")
+    (old / "git").write_text(f'#!/bin/sh\nunset GIT_TRACE2_EVENT\nexec {real} "$@"\n')
+    (old / "git").chmod(0o755)
+    for path in (ENVIRON["PATH"], f"{old}:{ENVIRON['PATH']}"):
+        found = read_repository(checkout.path, ENVIRON | {"PATH": path})
+        assert (found.name, found.remote_url) == ("acme/shop", "https://example.org/acme/shop.git")
 
 
 def test_reads_the_branch_and_the_commit(checkout: Checkout) -> None:

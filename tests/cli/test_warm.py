@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def served(cli: Cli, server: int, *argv: str, **options: object) -> subprocess.C
     done = cli(*argv, **options)
     assert [one["pid"] for one in cli.json("warm")] == [server]
     return done
+
+
+def sockets(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return {name for name in found if name.startswith("socket:")}
 
 
 def without_numbers(text: str) -> str:
@@ -163,6 +172,31 @@ def test_who_may_less_does_it_alone(warm: Cli) -> None:
         cwd=warm.path, env=warm.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "NoNewPrivs:\t1" in done.stdout, done.stderr
+
+
+def test_a_worker_holds_nothing_of_another_command(warm: Cli) -> None:
+    warm.write(".github/workflows/ci.yml", steps("sleep 4567.8"))
+    warm.commit("begin")
+    warm("runs")
+    server = ready(warm)
+    process = warm.start("run")
+    until(lambda: living("4567.8"))
+    (busy,) = children(server)
+    until(lambda: len(children(server)) == 2)
+    (waiting,) = set(children(server)) - {busy}
+    assert sockets(busy)
+    assert not sockets(busy) & sockets(waiting)
+    process.kill()
+    process.communicate()
+
+
+def test_the_folders_of_jobs_are_gone_soon_after_the_client(warm: Cli) -> None:
+    warm.write(".github/workflows/ci.yml", steps("mkdir -p a/b/c; touch a/b/c/d"))
+    warm.commit("begin")
+    warm("runs")
+    server = ready(warm)
+    served(warm, server, "run")
+    until(lambda: not list((warm.path / ".akashic" / "work").iterdir()))
 
 
 def test_two_at_once_are_both_served(warm: Cli) -> None:

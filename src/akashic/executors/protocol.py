@@ -272,8 +272,8 @@ class Executor(Protocol):
         ...
 
     def finish(self) -> None:
-        """Wait until what closed sandboxes left to be removed beside the work is gone: once a run, at its
-        end."""
+        """Wait until what closed sandboxes left to be removed beside the work is gone. A process ends no
+        sooner than that, whether it calls this or not."""
         ...
 
     def sweep(self) -> Sequence[str]:

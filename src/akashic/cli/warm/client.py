@@ -25,6 +25,8 @@ COMMANDS = frozenset(
 )
 """The commands that a server may do. Those which prompt, or start what outlives them, do it themselves."""
 _STAYS = ("--break", "--watch", "-w")
+_OPEN_FILES = ("/dev/fd/", "/proc/self/", "/proc/thread-self/")
+"""Names of this process's own files, as the shell's `<(…)` makes them: another has others there, or none."""
 _NOT_HERE = ("CI", "AKASHIC_RUN_ID", "COVERAGE_PROCESS_START")
 _PASSED_ON = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 _CREDENTIALS_BYTES = 12
@@ -39,6 +41,8 @@ def wanted(argv: "list[str]") -> bool:
         return False
     _, command, rest = split(argv)
     if command not in COMMANDS or any(word.startswith(_STAYS) for word in rest):
+        return False
+    if any(name in word for word in argv for name in _OPEN_FILES):
         return False
     return not any(os.environ.get(name) for name in _NOT_HERE)
 

@@ -55,9 +55,18 @@ def socket_path(environ: "os._Environ[str] | dict[str, str]") -> str:
 
 
 def is_private(path: str) -> bool:
-    """Whether a folder is this user's and nobody else can enter it."""
+    """Whether a folder is this user's and nobody else can enter it, nor put another in its place."""
     try:
         found = os.lstat(path)
     except OSError:
         return False
-    return found.st_mode == 0o040700 and found.st_uid == os.geteuid()
+    return found.st_mode == 0o040700 and found.st_uid == os.geteuid() and is_own(path.rpartition("/")[0])
+
+
+def is_own(path: str) -> bool:
+    """Whether a folder is this user's: `sudo` may keep the HOME of somebody else."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022

@@ -42,8 +42,10 @@ def main(module_names: "list[str]") -> None:
 def listen(path: str) -> "_socket.socket | None":
     """The server's socket; None when another server has it. A socket that nobody serves is replaced."""
     where = path.rpartition("/")[0]
+    if not place.is_own(where.rpartition("/")[0]):
+        return None
     with suppress(OSError):
-        os.makedirs(where, mode=0o700, exist_ok=True)
+        os.mkdir(where, mode=0o700)
     if not place.is_private(where):
         return None
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -104,7 +106,7 @@ class Server:
         _signal.signal(_signal.SIGCHLD, lambda *_: None)
         self._poll.register(self._ended, select.POLLIN)
         self._ready: Worker | None = None
-        self._at_work: dict[int, tuple[int, _socket.socket]] = {}
+        self._at_work: dict[int, tuple[Worker, _socket.socket]] = {}
         """By the descriptor of the client's connection: worker and connection."""
         self._leaving = False
         self._next_is_due = True
@@ -151,7 +153,10 @@ class Server:
                 self._poll.unregister(self._listener)
 
     def _make_ready(self) -> None:
-        worker = Worker.fork(self._listener, self._standing)
+        others = [
+            socket.fileno() for worker, client in self._at_work.values() for socket in (worker.line, client)
+        ]
+        worker = Worker.fork(self._listener, self._standing, others)
         self._ready = worker
         self._poll.register(worker.line, select.POLLIN)
         with suppress(KeyError):
@@ -179,7 +184,7 @@ class Server:
         connection, useless = worker.hand_over()
         if connection is not None:
             self._served += 1
-            self._at_work[connection.fileno()] = (worker.pid, connection)
+            self._at_work[connection.fileno()] = (worker, connection)
             self._poll.register(connection, select.POLLIN)
         if useless or self._served >= _SERVED_MAX:
             self._leave()
@@ -187,16 +192,18 @@ class Server:
             self._poll.register(self._listener, select.POLLIN)
 
     def _heard(self, fd: int) -> None:
-        pid, connection = self._at_work[fd]
+        worker, connection = self._at_work[fd]
         try:
             numbers = connection.recv(16)
         except OSError:
             numbers = b""
-        for number in numbers or (_signal.SIGKILL,):
-            with suppress(OSError):
-                os.kill(pid, number)
         if not numbers:
             self._forget(fd)
+            if worker.is_done():
+                return
+        for number in numbers or (_signal.SIGKILL,):
+            with suppress(OSError):
+                os.kill(worker.pid, number)
 
     def _forget(self, fd: int) -> None:
         self._poll.unregister(fd)
@@ -212,7 +219,7 @@ class Server:
                 return
             code = os.waitstatus_to_exitcode(status)
             for fd, (worker, connection) in list(self._at_work.items()):
-                if worker == pid:
+                if worker.pid == pid:
                     self._forget(fd)
                     with suppress(OSError):
                         connection.send(KILLED + bytes((-code,)) if code < 0 else ENDED + bytes((code,)))
@@ -221,5 +228,7 @@ class Server:
 
 
 if __name__ == "__main__":
+    # What the first command was given open is no business of a process that lives on: a lock would stay held.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
     main(sys.stdin.read().split())

@@ -11,6 +11,7 @@ _RIGHTS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:", b"CapPrm:", b"CapBnd:", b"N
 """What a process may, from /proc/PID/status: a worker that may more, or less, is no stand-in."""
 _LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
 _CGROUP = "/sys/fs/cgroup"
+_INSTALLED = "/site-packages/"
 
 
 class Standing:
@@ -26,12 +27,14 @@ class Standing:
 
 
 def sources() -> "Iterable[str]":
-    """Our modules' files, and the folders of other packages: installing anything changes theirs."""
+    """The folders that are imported from: installing anything changes them. Besides, each of our modules that
+    does not lie in one as installed: such files are edited where they are."""
+    folders = [path for path in sys.path if path]
+    yield from folders
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        if path and name.startswith("akashic"):
+        if path and name.startswith("akashic") and _INSTALLED not in path:
             yield path
-    yield from (path for path in sys.path if path)
 
 
 def _changed_at(path: str) -> int:

@@ -7,6 +7,7 @@ import marshal
 import os
 import select
 import sys
+import threading
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,7 +16,7 @@ from akashic.cli.warm.memory import own_memory
 from akashic.cli.warm.standing import Standing, stands_in_for
 
 _REQUEST_BYTES_MAX = 16 * 1024 * 1024
-_TAKEN, _STALE, _NOBODY = b"t", b"s", b"n"
+_TAKEN, _STALE, _NOBODY, _DONE = b"t", b"s", b"n", b"d"
 PATIENCE_S = 1.0
 
 
@@ -37,13 +38,15 @@ class Worker:
         self.line = line
 
     @classmethod
-    def fork(cls, listener: "_socket.socket", server: "Standing") -> "Worker":
-        """A new one, waiting."""
+    def fork(cls, listener: "_socket.socket", server: "Standing", others: "list[int]") -> "Worker":
+        """A new one, waiting. `others` are descriptors that are none of its business."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             ours.close()
             try:
+                for fd in others:
+                    os.close(fd)
                 _wait_and_work(listener, theirs, server)
             finally:
                 os._exit(1)
@@ -57,10 +60,20 @@ class Worker:
             word, ancillary, _, _ = self.line.recvmsg(1, _socket.CMSG_SPACE(4))
         except OSError:
             word, ancillary = b"", []
-        self.line.close()
+        if word != _TAKEN:
+            self.line.close()
         fds = descriptors_of(ancillary)
+        for fd in fds:
+            os.set_inheritable(fd, False)
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fds[0]) if fds else None
         return connection, word not in (_TAKEN, _NOBODY)
+
+    def is_done(self) -> bool:
+        """Whether its command has ended; the process may still tidy up."""
+        try:
+            return self.line.recv(1, _socket.MSG_DONTWAIT) == _DONE
+        except OSError:
+            return False
 
     def dismiss(self) -> None:
         """Tell it to end if it has nobody yet."""
@@ -90,10 +103,9 @@ def _wait_and_work(listener: "_socket.socket", line: "_socket.socket", server: "
             channel.send(DECLINED)
         os._exit(0)
     line.sendmsg([_TAKEN], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
-    line.close()
     listener.close()
     _become(request)
-    _work(request, channel)
+    _work(request, channel, line)
 
 
 def _receive(channel: "_socket.socket", server: "Standing") -> "Request | None":
@@ -163,7 +175,7 @@ def _text(fd: int, mode: str, like: Any) -> Any:
     )
 
 
-def _work(request: Request, channel: "_socket.socket") -> NoReturn:
+def _work(request: Request, channel: "_socket.socket", line: "_socket.socket") -> NoReturn:
     from akashic.cli import work  # not at the top: `cli` imports the client, whose wire this module shares
 
     code = 1
@@ -173,6 +185,11 @@ def _work(request: Request, channel: "_socket.socket") -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
+        # From here on the client owes us nothing, and may go before we have tidied up.
         with suppress(OSError):
+            line.send(_DONE)
             channel.send(ENDED + bytes((code,)))
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.current_thread():
+                thread.join()
         os._exit(code)

@@ -23,7 +23,8 @@ class Remover:
         with self._lock:
             self._folders.append(folder)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="remover")
+                # Python waits for it at its end, whatever the thread that calls is.
+                self._thread = threading.Thread(target=self._work, name="remover", daemon=False)
                 self._thread.start()
 
     def finish(self) -> None:
