@@ -13,7 +13,7 @@ from akashic.delivery.gates import EnvironmentGates
 from akashic.delivery.releases import Release, ReleaseRegistered, Releases
 from akashic.delivery.service import Deployments, Origin
 from akashic.delivery.targets import MemoryTarget
-from akashic.driver.deployments import EffectOutcome
+from akashic.driver.deployment_ports import EffectOutcome
 from akashic.engine.codec import encode, run_stream
 from akashic.engine.deployment import Deployment
 from akashic.engine.events import RunCreated, RunEvent

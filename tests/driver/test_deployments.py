@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from akashic.cancellation import Cancellation
-from akashic.driver.deployments import DeploymentDriver, EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
+from akashic.driver.deployments import DeploymentDriver
 from akashic.engine.deployment import Status
 from akashic.engine.deployment_events import DeploymentGatePassed, DeploymentRequested, ReleaseRef
 from akashic.engine.requests import GateBinding

@@ -16,7 +16,7 @@ from akashic.delivery.config import Target as TargetConfig
 from akashic.delivery.gates import EnvironmentGates
 from akashic.delivery.messages import message_of
 from akashic.delivery.targets import Plan, Target
-from akashic.driver.deployments import EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
 from akashic.engine.deployment import Deployment
 from akashic.engine.deployment_events import BACK, AnyDeploymentEvent, Effect, Evidence
 from akashic.errors import AkashicError

@@ -16,7 +16,7 @@ import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.delivery.config import EnvironmentConfig
-from akashic.driver.deployments import EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
 from akashic.engine.deployment_events import ReleaseRef
 
 Progress = Callable[[str], None]

@@ -14,11 +14,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
-
-import msgspec
 
 from akashic.cancellation import Cancellation
+from akashic.driver.deployment_ports import DeploymentPort, lookup_event, outcome_event
 from akashic.driver.ports import Clock
 from akashic.engine.deployment import Deployment, EnvironmentState, Status, allowed
 from akashic.engine.deployment_codec import decode, encode, environment_stream, fold_records
@@ -33,19 +31,9 @@ from akashic.engine.deployment_decide import (
 )
 from akashic.engine.deployment_events import (
     AnyDeploymentEvent,
-    DeploymentApplied,
     DeploymentCancelled,
-    DeploymentPrepared,
-    DeploymentPromoted,
     DeploymentRequested,
-    DeploymentRolledBack,
-    DeploymentSettled,
-    DeploymentVerified,
-    Effect,
-    EffectForgotten,
     EffectIntended,
-    Evidence,
-    RollbackFailed,
     RollbackStarted,
 )
 from akashic.journal.protocol import Conflict, Journal
@@ -54,46 +42,6 @@ WAIT_S = 0.5
 """How long a waiting owner sleeps at most before it looks whether the one before it in the queue has died."""
 APPEND_ATTEMPTS_MAX = 100
 """A conflict means that somebody else made progress; so many in a row mean a bug."""
-
-
-class EffectOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an effect. `error` is empty when it succeeded."""
-
-    error: str = ""
-    evidence: tuple[Evidence, ...] = ()
-    notes: tuple[str, ...] = ()
-    url: str = ""
-
-
-class Lookup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target knows of an effect that a dead driver intended: `absent` means that it never began."""
-
-    state: Literal["done", "absent", "unknown"]
-    outcome: EffectOutcome = EffectOutcome()
-
-
-class DeploymentPort(Protocol):
-    """The world of deployments. Nothing here raises for what a release, a target or a check can cause; an
-    error is an outcome."""
-
-    def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:
-        """The protection rules for a deployment: DeploymentGateOpened, -GatePassed or -Rejected."""
-        ...
-
-    def perform(
-        self, effect: Effect, deployment: Deployment, key: str, cancellation: Cancellation
-    ) -> EffectOutcome:
-        """Do it, and return when it is done or has failed. A key that was done before has no second
-        effect."""
-        ...
-
-    def look_up(self, effect: Effect, deployment: Deployment, key: str) -> Lookup:
-        """What became of an effect that was intended; waits for one that is still under way."""
-        ...
-
-    def told(self, event: AnyDeploymentEvent, deployment: Deployment) -> None:
-        """An event was appended by this process: tell people."""
-        ...
 
 
 class _Lock:
@@ -329,7 +277,7 @@ class DeploymentDriver:
                 event = outcome_event(effect, deployment, outcome)
                 self.append(environment, lambda _: event)
             case LookUp(effect=effect, key=key):
-                event = _looked_up(effect, deployment, key, self.port.look_up(effect, deployment, key))
+                event = lookup_event(effect, deployment, key, self.port.look_up(effect, deployment, key))
                 self.append(environment, lambda _: event)
 
     def _append_if(self, environment: str, version: int, event: AnyDeploymentEvent) -> bool:
@@ -376,37 +324,3 @@ class DeploymentDriver:
     def _wait(self, until: float) -> None:
         timeout_s = max(0.0, min(until - self.clock.now(), WAIT_S))
         self.journal.wait(after_position=self.journal.head(), timeout_s=timeout_s)
-
-
-def outcome_event(effect: Effect, deployment: Deployment, outcome: EffectOutcome) -> AnyDeploymentEvent:
-    """The event that says what became of an effect."""
-    id_ = deployment.id
-    if outcome.error:
-        if effect == "rollback":
-            return RollbackFailed(deployment=id_, reason=outcome.error)
-        return RollbackStarted(deployment=id_, reason=outcome.error, evidence=outcome.evidence)
-    match effect:
-        case "prepare":
-            return DeploymentPrepared(deployment=id_, evidence=outcome.evidence, notes=outcome.notes)
-        case "apply":
-            return DeploymentApplied(deployment=id_, url=outcome.url, notes=outcome.notes)
-        case "verify":
-            return DeploymentVerified(deployment=id_, evidence=outcome.evidence)
-        case "settle":
-            return DeploymentSettled(deployment=id_, evidence=outcome.evidence)
-        case "promote":
-            return DeploymentPromoted(deployment=id_)
-        case "rollback":
-            return DeploymentRolledBack(deployment=id_, notes=outcome.notes)
-
-
-def _looked_up(effect: Effect, deployment: Deployment, key: str, lookup: Lookup) -> AnyDeploymentEvent:
-    if lookup.state == "done":
-        return outcome_event(effect, deployment, lookup.outcome)
-    if lookup.state == "absent" or effect == "rollback":
-        # Going back is repeatable: whatever became of the first attempt, a second one ends in the same place.
-        return EffectForgotten(deployment=deployment.id, effect=effect, key=key)
-    return RollbackStarted(
-        deployment=deployment.id,
-        reason=f"the process that drove it died during {effect!r}, and what became of it is unknown",
-    )

@@ -17,7 +17,7 @@ from akashic.delivery.local.processes import tail
 from akashic.delivery.local.slots import SlotRunner, address
 from akashic.delivery.local.starting import filled_env, first_instances, secret_env
 from akashic.delivery.targets import Progress
-from akashic.driver.deployments import EffectOutcome
+from akashic.driver.deployment_ports import EffectOutcome
 from akashic.errors import AkashicError
 
 

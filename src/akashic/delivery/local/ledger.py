@@ -13,7 +13,7 @@ import msgspec
 from akashic.cancellation import Cancellation
 from akashic.delivery.local.model import Environment, Operation, SupervisorState
 from akashic.delivery.local.paths import LocalPaths
-from akashic.driver.deployments import EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
 from akashic.errors import AkashicError
 
 OPERATIONS_MAX = 500

@@ -7,7 +7,7 @@ import msgspec
 
 from akashic.delivery.config import HealthConfig
 from akashic.delivery.local.processes import ProcessId
-from akashic.driver.deployments import EffectOutcome
+from akashic.driver.deployment_ports import EffectOutcome
 
 
 class Instance(msgspec.Struct, kw_only=True):

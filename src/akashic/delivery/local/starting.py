@@ -24,7 +24,7 @@ from akashic.delivery.local.processes import MARK, kill_group, spawn, stop, tail
 from akashic.delivery.local.runtime import Start, fill, placeholders, start_of
 from akashic.delivery.local.slots import SlotRunner, address
 from akashic.delivery.targets import Progress
-from akashic.driver.deployments import EffectOutcome
+from akashic.driver.deployment_ports import EffectOutcome
 from akashic.errors import AkashicError
 
 STOP_GRACE_S = 10.0

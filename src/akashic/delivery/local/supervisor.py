@@ -32,7 +32,7 @@ from akashic.delivery.local.rollout import Rollout
 from akashic.delivery.local.slots import SlotRunner, address
 from akashic.delivery.local.starting import Starter
 from akashic.delivery.targets import Progress
-from akashic.driver.deployments import EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
 from akashic.errors import AkashicError
 from akashic.runner.masking import Masker
 

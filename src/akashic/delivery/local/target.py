@@ -17,7 +17,7 @@ from akashic.delivery.local.model import PrepareRequest
 from akashic.delivery.local.runtime import placeholders
 from akashic.delivery.local.wire import UnreachableError
 from akashic.delivery.targets import Plan, Progress, TargetStatus
-from akashic.driver.deployments import EffectOutcome, Lookup
+from akashic.driver.deployment_ports import EffectOutcome, Lookup
 from akashic.errors import AkashicError
 
 STATUS_TIMEOUT_S = 10.0
