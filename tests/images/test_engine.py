@@ -12,7 +12,9 @@ import pytest
 
 from akashic.errors import UsageError
 from akashic.images.archive import import_archive
-from akashic.images.engine import EngineOptions, EnginePlan, base_images, build_args, choose_engine
+from akashic.images.dockerfile import base_images
+from akashic.images.engine import EngineOptions, EnginePlan, build_args
+from akashic.images.engine_choice import choose_engine
 from akashic.images.layout import build_layout
 from akashic.images.read import read_config, read_manifest
 from akashic.images.source import Source, find_source

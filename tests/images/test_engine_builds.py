@@ -16,7 +16,8 @@ from akashic.containers.engine import Engine
 from akashic.containers.errors import BuildFailed
 from akashic.errors import Interrupted
 from akashic.images.context import folder_context, tracked_context
-from akashic.images.engine import EngineOptions, EnginePlan, build_with_engine, choose_engine
+from akashic.images.engine import EngineOptions, EnginePlan, build_with_engine
+from akashic.images.engine_choice import choose_engine
 from akashic.images.inventory import walk_layers
 from akashic.images.layout import BuildOptions, BuiltImage
 from akashic.images.naming import referrers

@@ -14,21 +14,18 @@ from typing import IO, Any, cast
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.containers.auth import find_credentials
 from akashic.containers.engine import Engine
-from akashic.containers.errors import BuildFailed, EngineError, NotFound
-from akashic.containers.references import parse_image_name
-from akashic.errors import AkashicError, UsageError
+from akashic.containers.errors import BuildFailed, NotFound
 from akashic.images import provenance, sbom
 from akashic.images.archive import import_archive
 from akashic.images.buildkit import DockerfileBuild, build, context_tar
 from akashic.images.config import image_labels, timestamp
+from akashic.images.dockerfile import base_images, declared_args
 from akashic.images.inventory import packages_of
 from akashic.images.layout import BuildOptions, BuiltImage, LeftOut
 from akashic.images.naming import attach_documents, name_image
 from akashic.images.read import read_config, read_manifest
 from akashic.images.references import check_tag
-from akashic.images.registry import Repository
 from akashic.images.source import Source
 from akashic.images.spec import ImageSpec
 from akashic.images.store import INDEX, Layout, canonical_json
@@ -37,8 +34,6 @@ from akashic.images.tar import Entry
 IMAGE_LABEL = "akashic.image"
 """On every image that we have an engine build: the image's name. Cleaning up looks for it."""
 
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
-_ARG = re.compile(r"^\s*ARG\s+(\w+)(?:=(\S+))?", re.IGNORECASE | re.MULTILINE)
 _NO_EMULATOR = re.compile(
     r"exec format error|exec user process caused|unsupported architecture", re.IGNORECASE
 )
@@ -46,13 +41,6 @@ _NO_EMULATOR = re.compile(
 _NO_BASE = re.compile(
     r"no such host|connection refused|i/o timeout|pull access denied|failed to do request|: not found"
 )
-
-
-class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an engine builds, and why, in one line."""
-
-    uses_engine: bool
-    reason: str
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,75 +70,10 @@ class EnginePlan(msgspec.Struct, frozen=True, kw_only=True):
     created_s: int
 
 
-def choose_engine(
-    wanted: str, spec: ImageSpec, dockerfile: bytes | None, environ: Mapping[str, str]
-) -> EngineChoice:
-    """Decide for `auto`, `docker` or `none`. `auto` takes the engine only when it answers and has, or can
-    get, every base image. Raises UsageError when `docker` was asked for and cannot be."""
-    if wanted == "none":
-        return EngineChoice(uses_engine=False, reason="built without an engine, as asked")
-    problem = _problem(spec, dockerfile, environ)
-    if not problem:
-        return EngineChoice(
-            uses_engine=True, reason="built with the engine: it answers and has the base images"
-        )
-    if wanted == "docker":
-        raise UsageError(f"no engine can build this image: {problem}", hint="--engine none needs no engine")
-    return EngineChoice(uses_engine=False, reason=f"built without an engine: {problem}")
-
-
-def _problem(spec: ImageSpec, dockerfile: bytes | None, environ: Mapping[str, str]) -> str:
-    if dockerfile is None:
-        return "image.dockerfile is not set"
-    try:
-        engine = Engine.connect(environ)
-        engine.ping()
-    except (EngineError, UsageError) as error:
-        return error.message
-    for base in base_images(dockerfile.decode(errors="replace"), spec.build_args):
-        if not engine.images.exists(base) and not _in_registry(base, environ):
-            return f"the base image {base} is neither in the engine nor to be had from its registry"
-    return ""
-
-
-def _in_registry(image: str, environ: Mapping[str, str]) -> bool:
-    name = parse_image_name(image)
-    try:
-        credentials = find_credentials(name.registry, environ)
-        with Repository(name.registry, name.repository, credential=credentials, timeout_s=10.0) as repository:
-            return repository.manifest(name.digest or name.tag) is not None
-    except AkashicError:
-        return False
-
-
-def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:
-    """The images that a Dockerfile starts from, build arguments filled in; stages of its own left out."""
-    values: dict[str, str] = {}
-    for name, default in _ARG.findall(dockerfile):
-        values.setdefault(name, _filled(default.strip("\"'"), values | dict(build_args)))
-    values |= build_args
-    stages: set[str] = set()
-    found: list[str] = []
-    for image, stage in _FROM.findall(dockerfile):
-        name = _filled(image, values)
-        if name.lower() not in stages and name not in ("", "scratch"):
-            found.append(name)
-        stages.add(stage.lower())
-    return tuple(dict.fromkeys(found))
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    return re.sub(
-        r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))",
-        lambda match: str(values.get(match[1] or match[3]) or match[2] or ""),
-        text,
-    )
-
-
 def build_args(plan: EnginePlan, options: EngineOptions, dockerfile: str) -> dict[str, str]:
     """The build arguments: of ours those that the Dockerfile declares (version, commit, date, runtime's
     version), then `image.build_args`, then what was given."""
-    declared = {name for name, _ in _ARG.findall(dockerfile)}
+    declared = declared_args(dockerfile)
     ours = {
         "PYTHON_VERSION": plan.spec.python,
         "VERSION": plan.version,

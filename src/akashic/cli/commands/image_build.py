@@ -143,7 +143,8 @@ def _build_repository(
     destinations: tuple[Destination, ...],
 ) -> BuiltImage:
     from akashic.images.context import tracked_context
-    from akashic.images.engine import EnginePlan, choose_engine
+    from akashic.images.engine import EnginePlan
+    from akashic.images.engine_choice import choose_engine
     from akashic.images.layout import build_layout
     from akashic.images.source import content_version, read_file, read_files
 
