@@ -64,9 +64,10 @@ def is_private(path: str) -> bool:
 
 
 def is_own(path: str) -> bool:
-    """Whether a folder is this user's: `sudo` may keep the HOME of somebody else."""
+    """Whether a folder is this user's: `sudo` may keep the HOME of somebody else. One that everybody may
+    write to must keep others from renaming what lies in it."""
     try:
         found = os.stat(path)
     except OSError:
         return False
-    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return found.st_uid == os.geteuid() and found.st_mode & 0o1002 != 0o0002

@@ -42,7 +42,11 @@ def main(module_names: "list[str]") -> None:
 def listen(path: str) -> "_socket.socket | None":
     """The server's socket; None when another server has it. A socket that nobody serves is replaced."""
     where = path.rpartition("/")[0]
-    if not place.is_own(where.rpartition("/")[0]):
+    base = where.rpartition("/")[0]
+    if not os.path.lexists(base) and place.is_own(base.rpartition("/")[0]):
+        with suppress(OSError):
+            os.mkdir(base, mode=0o700)
+    if not place.is_own(base):
         return None
     with suppress(OSError):
         os.mkdir(where, mode=0o700)
