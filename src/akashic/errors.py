@@ -15,6 +15,8 @@ class AkashicError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    lead = "error: "
+    """What stands before the message; nothing where each line of it says what it is."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

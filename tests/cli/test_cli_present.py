@@ -13,6 +13,7 @@ import pytest
 from cli_process import Cli, steps
 
 from akashic.app.application import Application
+from akashic.app.foresight import foresee_all
 from akashic.app.history import load_state
 from akashic.app.runs import Request, create, no_remote, select
 from akashic.cancellation import Cancellation
@@ -188,9 +189,14 @@ def plan_of(cli: Cli, text: str = FLOW) -> tuple[str, ...]:
     cli.workflow("on: release\njobs:\n  out: {runs-on: x, steps: [{run: echo}]}\n", "release.yml")
     selection = select(application, Request(), cwd=application.root, remote=no_remote)
     request = Request()
-    lines = "\n".join(plan_lines(selection, request, color=False)) + "\n"
-    documents = [draw(selection, request) for draw in (plan_json, plan_mermaid, plan_svg)]
-    return lines, *documents
+    foresight = foresee_all(application, request, selection)
+    lines = "\n".join(plan_lines(selection, request, color=False, foresight=foresight)) + "\n"
+    return (
+        lines,
+        plan_json(selection, request, foresight=foresight),
+        plan_mermaid(selection, request, foresight),
+        plan_svg(selection, request, foresight),
+    )
 
 
 def test_plans_in_all_formats(cli: Cli) -> None:

@@ -72,14 +72,26 @@ def request_rerun(application: Application, run_id: str, *, failed: bool, jobs: 
             f"run {state.created.sequence} has not ended yet",
             hint=f"akashic resume {state.created.sequence} takes it on, akashic cancel ends it",
         )
-    for job in jobs:
-        if job not in state.jobs and job not in state.instances:
-            known = ", ".join(state.jobs)
-            raise UsageError(f"run {state.created.sequence} has no job {job}", hint=f"its jobs: {known}")
-    names = tuple(jobs) or (failed_jobs(state) if failed else all_jobs(state))
+    asked = [_job_named(state, job) for job in jobs]
+    names = tuple(asked) or (failed_jobs(state) if failed else all_jobs(state))
     if not names:
         raise UsageError(f"no job of run {state.created.sequence} failed: there is nothing to run again")
     _append(application, run_id, RunResumed(by=application.user, jobs=names))
+
+
+def _job_named(state: RunState, job: str) -> str:
+    """The path or key of a job from what people type: either of them, or the name that is shown. Raises
+    UsageError."""
+    if job in state.jobs or job in state.instances:
+        return job
+    for instance in state.instances.values():
+        if instance.name == job:
+            return instance.key
+    known = [path for path in state.jobs if len(state.jobs[path].instances) < 2]
+    known += [one.name for one in state.instances.values() if one.key != one.path]
+    raise UsageError(
+        f"run {state.created.sequence} has no job {job}", hint=f"its jobs: {', '.join(known) or 'none'}"
+    )
 
 
 def resumable(application: Application, state: RunState) -> dict[str, Resumption]:

@@ -90,8 +90,13 @@ class Selection:
 def select(application: Application, request: Request, *, cwd: Path, remote: RemoteReader) -> Selection:
     """Read the workflow files and match them with the event. Raises UsageError (InvalidInput with every
     problem of the first broken file) and changes nothing."""
+    from akashic.source.data import did_you_mean
+    from akashic.workflow.events import EVENTS
     from akashic.workflow.triggers import match
 
+    if request.event_name and request.event_name not in EVENTS:
+        hint = did_you_mean(request.event_name, EVENTS) or "https://docs.github.com/actions lists the events"
+        raise UsageError(f"there is no event `{request.event_name}`", hint=hint)
     application.look_at_repository()
     everything = load_workflows(application, request, cwd=cwd, remote=remote)
     repository = _with_branches(application.repository, request)
@@ -148,50 +153,12 @@ def load_workflows(
 def create(application: Application, request: Request, selection: Selection, triggered: Triggered) -> str:
     """Append a run's first record; returns its id."""
     journal, clock = application.journal, application.clock
-    workflow = triggered.loaded.workflow
-    path = workflow.path
-    config = application.config
-    number = _count(application, f"counter/{path}")
+    number = _count(application, f"counter/{triggered.loaded.workflow.path}")
     sequence = _count(application, RUNS_COUNTER)
-    actor = request.actor or application.user
-    trust = "fork" if is_from_fork(triggered.event_name, triggered.payload) else "trusted"
     for _ in range(ID_ATTEMPTS_MAX):
         run_id = new_run_id(clock.now())
-        created = RunCreated(
-            run_id=run_id,
-            number=number,
-            sequence=sequence,
-            repository=selection.repository.name,
-            repository_root=str(application.root),
-            commit=selection.repository.commit,
-            dirty=selection.repository.dirty and not request.from_commit,
-            workflow_path=path,
-            workflow_sha256=workflow_digest(triggered.loaded),
-            sources=triggered.loaded.sources,
-            event_name=triggered.event_name,
-            actor=actor,
-            trust=trust,  # type: ignore[arg-type]
-            github=github_context(
-                event_name=triggered.event_name,
-                payload=triggered.payload,
-                repository=selection.repository,
-                actor=actor,
-                run_id=run_id,
-                run_number=number,
-                workflow_name=workflow.title,
-                workflow_path=path,
-            ),
-            inputs=dict(triggered.inputs),
-            vars={**config.vars, **request.vars},
-            environment_vars={
-                name if env.preview is None else f"{name}/*": dict(env.vars)
-                for name, env in config.environments.items()
-                if env.vars
-            },
-            filter=request.filter,
-            executor=request.executor,
-            options=dict(request.options),
-            jobs_max=request.jobs_max,
+        created = first_record(
+            application, request, selection, triggered, run_id=run_id, number=number, sequence=sequence
         )
         try:
             journal.append(f"run/{run_id}", [encode(created)], at=clock.now(), expected_version=0)
@@ -199,6 +166,59 @@ def create(application: Application, request: Request, selection: Selection, tri
             continue
         return run_id
     raise AkashicError("could not find a free run id")
+
+
+def first_record(
+    application: Application,
+    request: Request,
+    selection: Selection,
+    triggered: Triggered,
+    *,
+    run_id: str,
+    number: int,
+    sequence: int,
+) -> RunCreated:
+    """What a run begins with. `number` counts its workflow's runs, `sequence` the repository's."""
+    workflow = triggered.loaded.workflow
+    config = application.config
+    actor = request.actor or application.user
+    trust = "fork" if is_from_fork(triggered.event_name, triggered.payload) else "trusted"
+    return RunCreated(
+        run_id=run_id,
+        number=number,
+        sequence=sequence,
+        repository=selection.repository.name,
+        repository_root=str(application.root),
+        commit=selection.repository.commit,
+        dirty=selection.repository.dirty and not request.from_commit,
+        workflow_path=workflow.path,
+        workflow_sha256=workflow_digest(triggered.loaded),
+        sources=triggered.loaded.sources,
+        event_name=triggered.event_name,
+        actor=actor,
+        trust=trust,  # type: ignore[arg-type]
+        github=github_context(
+            event_name=triggered.event_name,
+            payload=triggered.payload,
+            repository=selection.repository,
+            actor=actor,
+            run_id=run_id,
+            run_number=number,
+            workflow_name=workflow.title,
+            workflow_path=workflow.path,
+        ),
+        inputs=dict(triggered.inputs),
+        vars={**config.vars, **request.vars},
+        environment_vars={
+            name if env.preview is None else f"{name}/*": dict(env.vars)
+            for name, env in config.environments.items()
+            if env.vars
+        },
+        filter=request.filter,
+        executor=request.executor,
+        options=dict(request.options),
+        jobs_max=request.jobs_max,
+    )
 
 
 def workflow_digest(loaded: LoadedWorkflow) -> str:

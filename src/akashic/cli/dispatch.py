@@ -205,7 +205,7 @@ def command_parser(name: str) -> Parser:
 
 
 def _report(error: AkashicError) -> None:
-    text = f"error: {error.message}\n"
+    text = f"{error.lead}{error.message}\n"
     if error.hint:
         text += f"\nhint: {error.hint}\n"
     _complain(text)

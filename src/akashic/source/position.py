@@ -40,6 +40,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 class InvalidInput(UsageError):
     """A file or value that a user wrote is not valid; `problems` has at least one error, in file order."""
 
+    lead = ""
+
     def __init__(self, problems: Sequence[Problem]) -> None:
         assert problems
         super().__init__("\n".join(str(problem) for problem in problems))

@@ -13,7 +13,7 @@ from akashic.cli.command import CommandContext
 from akashic.errors import EXIT_OK, UsageError
 from akashic.source.position import Position
 from akashic.source.yaml import load, to_data
-from akashic.workflow.expressions import Scope, Status, condition, evaluate, interpolate
+from akashic.workflow.expressions import ExpressionError, Scope, Status, condition, evaluate, interpolate
 
 HELP = "evaluate a GitHub expression with the contexts of a file"
 _RESULTS = {
@@ -48,17 +48,24 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         contexts=_contexts(args.context, context),
         status=Status(success=success, failure=failure, cancelled=cancelled),
     )
-    value: Any
-    if args.template:
-        value = interpolate(args.expr, scope, Position("EXPR"))
-    elif args.condition:
-        value = condition(args.expr, scope)
-    else:
-        text = args.expr.strip()
-        whole = text.startswith("${{") and text.endswith("}}")
-        value = interpolate(text, scope, Position("EXPR")) if whole else evaluate(args.expr, scope)
+    try:
+        value = _value(args, scope)
+    except ExpressionError as error:
+        if not scope.contexts and "unrecognized named-value" in error.detail:
+            error.hint = "give contexts with --context FILE (JSON or YAML; - reads them from stdin)"
+        raise
     print(json.dumps(_plain(value), allow_nan=False), file=context.stdout)
     return EXIT_OK
+
+
+def _value(args: argparse.Namespace, scope: Scope) -> Any:
+    if args.template:
+        return interpolate(args.expr, scope, Position("EXPR"))
+    if args.condition:
+        return condition(args.expr, scope)
+    text = args.expr.strip()
+    whole = text.startswith("${{") and text.endswith("}}")
+    return interpolate(text, scope, Position("EXPR")) if whole else evaluate(args.expr, scope)
 
 
 def _contexts(file: str | None, context: CommandContext) -> dict[str, Any]:

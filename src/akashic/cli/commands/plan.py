@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from akashic.app.driving import action_cache
+from akashic.app.foresight import foresee_all
 from akashic.app.remote import remote_reader
 from akashic.app.runs import select
 from akashic.cli.command import CommandContext
@@ -29,20 +30,21 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
     request = request_of(args, context)
     selection = select(application, request, cwd=context.cwd, remote=remote)
+    foresight = foresee_all(application, request, selection)
     if args.format == "json" or context.json:
         indent = None if context.json else 2
-        context.stdout.write(plan_json(selection, request, indent=indent) + "\n")
+        context.stdout.write(plan_json(selection, request, indent=indent, foresight=foresight) + "\n")
         return EXIT_OK
     if args.format == "mermaid":
-        context.stdout.write(plan_mermaid(selection, request))
+        context.stdout.write(plan_mermaid(selection, request, foresight))
         return EXIT_OK
     if args.format == "svg":
         from akashic.cli.present.svg import plan_svg
 
-        context.stdout.write(plan_svg(selection, request))
+        context.stdout.write(plan_svg(selection, request, foresight))
         return EXIT_OK
     if not selection.triggered:
         context.stdout.write(f"nothing would run on {selection.event_name}\n")
-    for line in plan_lines(selection, request, color=context.color):
+    for line in plan_lines(selection, request, color=context.color, foresight=foresight):
         context.stdout.write(line + "\n")
     return EXIT_OK

@@ -79,7 +79,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         list_jobs(load_workflows(application, request, cwd=context.cwd, remote=remote), request, context)
         return EXIT_OK
     if args.graph or args.dry_run:
-        _show_plan(select(application, request, cwd=context.cwd, remote=remote), request, context)
+        selection = select(application, request, cwd=context.cwd, remote=remote)
+        _show_plan(application, selection, request, context)
         return EXIT_OK
     context = with_held_output(args, context)
     options = drive_options(args, context)
@@ -126,15 +127,19 @@ def _options_json() -> str:
     return json.dumps(options, indent=2)
 
 
-def _show_plan(selection: Selection, request: Request, context: CommandContext) -> None:
+def _show_plan(
+    application: Application, selection: Selection, request: Request, context: CommandContext
+) -> None:
+    from akashic.app.foresight import foresee_all
     from akashic.cli.present.graph import plan_json, plan_lines
 
+    foresight = foresee_all(application, request, selection)
     if context.json:
-        context.stdout.write(plan_json(selection, request, indent=None) + "\n")
+        context.stdout.write(plan_json(selection, request, indent=None, foresight=foresight) + "\n")
         return
     if not selection.triggered:
         context.stdout.write(f"nothing would run on {selection.event_name}\n")
-    for line in plan_lines(selection, request, color=context.color):
+    for line in plan_lines(selection, request, color=context.color, foresight=foresight):
         context.stdout.write(line + "\n")
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from akashic.app.foresight import IF_IS_FALSE, Foreseen
 from akashic.app.runs import Request, Selection, Triggered
 from akashic.cli.present.style import Style
 from akashic.cli.present.texts import label
 from akashic.workflow.model import Job, Workflow
+
+Foresight = Mapping[str, Mapping[str, Foreseen]]
+"""What is known of jobs before they run, by workflow path and job id; what is missing is not known."""
+
+UNKNOWN = Foreseen()
 
 
 def stages(workflow: Workflow, wanted: frozenset[str]) -> list[list[Job]]:
@@ -40,18 +46,27 @@ def wanted_jobs(workflow: Workflow, asked: Iterable[str]) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def plan_lines(selection: Selection, request: Request, *, color: bool) -> list[str]:
+def plan_lines(
+    selection: Selection, request: Request, *, color: bool, foresight: Foresight | None = None
+) -> list[str]:
     """The plan as text."""
     style = Style(color)
     lines: list[str] = []
     for item in selection.triggered:
-        lines += [*_workflow(item, request, style), ""]
+        lines += [*([""] if lines else []), *_workflow(item, request, style, foreseen_of(foresight, item))]
+    if lines and selection.passed_over:
+        lines.append("")
     for path, reason in selection.passed_over:
         lines.append(style("dim", label(f"– {path} does not run: {reason}")))
     return lines
 
 
-def _workflow(item: Triggered, request: Request, style: Style) -> list[str]:
+def foreseen_of(foresight: Foresight | None, item: Triggered) -> Mapping[str, Foreseen]:
+    """What is known of a workflow's jobs."""
+    return (foresight or {}).get(item.loaded.workflow.path, {})
+
+
+def _workflow(item: Triggered, request: Request, style: Style, foreseen: Mapping[str, Foreseen]) -> list[str]:
     workflow = item.loaded.workflow
     lines = [style("bold", label(f"{workflow.title}  ({workflow.path}, on {item.event_name})"))]
     wanted = wanted_jobs(workflow, request.filter.jobs)
@@ -59,28 +74,39 @@ def _workflow(item: Triggered, request: Request, style: Style) -> list[str]:
     for number, jobs in enumerate(plan_stages(item, request), 1):
         for position, job in enumerate(jobs):
             lead = f"{number:>3}  " if position == 0 else "     "
-            lines.append(label(f"{lead}{job.id.ljust(width)}  {job_facts(job)}".rstrip()))
+            known = foreseen.get(job.id, UNKNOWN)
+            line = label(f"{job.id.ljust(width)}  {job_facts(job, known)}".rstrip())
+            lines.append(lead + (style("dim", line) if known.skipped else line))
     return lines
 
 
-def job_facts(job: Job, *, needs: bool = True) -> str:
+def job_facts(job: Job, foreseen: Foreseen = UNKNOWN, *, needs: bool = True) -> str:
     """What is worth knowing of a job before it runs; without what it `needs` where a drawing shows it."""
     facts = []
+    # A block's line breaks are no part of what it says.
+    condition = " ".join(str(job.if_.value).split()) if job.if_ is not None else ""
+    if foreseen.skipped == IF_IS_FALSE:
+        facts.append(f"skipped: {IF_IS_FALSE}: {condition}")
+    elif foreseen.skipped:
+        facts.append(f"skipped: {foreseen.skipped}")
     if needs and job.needs:
         facts.append("after " + ", ".join(job.needs))
     if job.uses:
         facts.append(f"calls {job.uses}")
     if job.strategy is not None and job.strategy.may_have_matrix:
-        facts.append("a matrix")
+        facts.append("a matrix" if foreseen.names is None else f"a matrix of {len(foreseen.names)}")
     if job.environment is not None:
         facts.append(f"environment {job.environment.name.value}")
-    if job.if_ is not None:
-        facts.append(f"if {job.if_.value}")
+    if condition and foreseen.skipped != IF_IS_FALSE:
+        facts.append(f"if {condition}")
     return "; ".join(facts)
 
 
-def plan_json(selection: Selection, request: Request, *, indent: int | None = 2) -> str:
-    """The plan as one JSON object, on one line without `indent`."""
+def plan_json(
+    selection: Selection, request: Request, *, indent: int | None = 2, foresight: Foresight | None = None
+) -> str:
+    """The plan as one JSON object, on one line without `indent`. `skipped` says why a job will not run, null
+    when it may; `instances` names those of its matrix, null when only the run knows them."""
     import json  # who plans for people does not pay for it
 
     runs = [
@@ -97,9 +123,12 @@ def plan_json(selection: Selection, request: Request, *, indent: int | None = 2)
                     "if": job.if_.value if job.if_ is not None else None,
                     "matrix": job.strategy is not None and job.strategy.may_have_matrix,
                     "environment": job.environment.name.value if job.environment is not None else None,
+                    "skipped": known.skipped or None,
+                    "instances": list(known.names) if known.names is not None else None,
                 }
                 for jobs in plan_stages(item, request)
                 for job in jobs
+                for known in (foreseen_of(foresight, item).get(job.id, UNKNOWN),)
             ],
         }
         for item in selection.triggered
@@ -111,9 +140,10 @@ def plan_json(selection: Selection, request: Request, *, indent: int | None = 2)
 _MERMAID = str.maketrans({'"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;", "&": "#amp;"})
 
 
-def plan_mermaid(selection: Selection, request: Request) -> str:
-    """The plan as a Mermaid flowchart."""
+def plan_mermaid(selection: Selection, request: Request, foresight: Foresight | None = None) -> str:
+    """The plan as a Mermaid flowchart; jobs that will be skipped are dashed."""
     lines = ["flowchart LR"]
+    skipped: list[str] = []
     for number, item in enumerate(selection.triggered):
         # Quotes would end a Mermaid label, and it reads HTML.
         title = label(item.loaded.workflow.title).translate(_MERMAID)
@@ -122,7 +152,14 @@ def plan_mermaid(selection: Selection, request: Request) -> str:
             for job in jobs:
                 lines.append(f'    w{number}_{job.id}["{job.id}"]')
                 lines += [f"    w{number}_{need} --> w{number}_{job.id}" for need in job.needs]
+                if foreseen_of(foresight, item).get(job.id, UNKNOWN).skipped:
+                    skipped.append(f"w{number}_{job.id}")
         lines.append("  end")
+    if skipped:
+        lines += [
+            "  classDef skipped stroke-dasharray: 4 3,opacity:0.6",
+            f"  class {','.join(skipped)} skipped",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -45,7 +45,10 @@ class PlainPresenter:
                 self._line("", f"run {state.created.sequence} is taken on again by {event.by}")
             case JobStarted(key=key, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
-                self._line(key, f"started{again}")
+                name = state.instances[key].name if key in state.instances else key
+                # The lines bear the key, which is short; a cell of a matrix is known by its name.
+                called = f": {label(name)}" if key.endswith(")") and name != key else ""
+                self._line(key, f"started{again}{called}")
             case StepFinished(key=key, step=step):
                 mark = self._style.mark(step.conclusion)
                 took = duration(step.duration_s)

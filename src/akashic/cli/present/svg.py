@@ -6,11 +6,13 @@ setting. Everything that a workflow says is escaped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from akashic.app.foresight import Foreseen
 from akashic.app.runs import Request, Selection, Triggered
-from akashic.cli.present.graph import job_facts, plan_stages
+from akashic.cli.present.graph import UNKNOWN, Foresight, foreseen_of, job_facts, plan_stages
 from akashic.cli.present.texts import label
 from akashic.workflow.model import Job
 
@@ -23,7 +25,7 @@ CHARACTER_WIDTH = 7.4
 _STYLE = """
   .page { fill: #ffffff } .lane { fill: #f6f8fa; stroke: #d0d7de }
   .box { fill: #ffffff; stroke: #8c959f } .call { stroke-dasharray: 5 3 }
-  .gate { stroke: #bf8700; stroke-width: 2 }
+  .gate { stroke: #bf8700; stroke-width: 2 } .off { opacity: 0.55 }
   .edge { fill: none; stroke: #8c959f; stroke-width: 1.5 } .tip { fill: #8c959f }
   text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
   .title { font-weight: 600; font-size: 14px } .small { font-size: 11px; fill: #59636e }
@@ -38,6 +40,7 @@ _STYLE = """
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Box:
     job: Job
+    foreseen: Foreseen
     x: float
     y: float
     width: float
@@ -47,12 +50,12 @@ class _Box:
         return self.y + BOX_HEIGHT / 2
 
 
-def plan_svg(selection: Selection, request: Request) -> str:
+def plan_svg(selection: Selection, request: Request, foresight: Foresight | None = None) -> str:
     """The plan as one SVG document."""
     body: list[str] = []
     width, y = 360.0, float(MARGIN)
     for number, item in enumerate(selection.triggered):
-        lane, lane_width, lane_height = _lane(item, request, number, y)
+        lane, lane_width, lane_height = _lane(item, request, number, y, foreseen_of(foresight, item))
         body += lane
         width, y = max(width, lane_width), y + lane_height + MARGIN
     for path, reason in selection.passed_over:
@@ -76,11 +79,13 @@ def plan_svg(selection: Selection, request: Request) -> str:
     )
 
 
-def _lane(item: Triggered, request: Request, number: int, top: float) -> tuple[list[str], float, float]:
+def _lane(
+    item: Triggered, request: Request, number: int, top: float, foreseen: Mapping[str, Foreseen]
+) -> tuple[list[str], float, float]:
     """A workflow's drawing, the page width that it needs, and its height."""
     workflow = item.loaded.workflow
     stages = plan_stages(item, request)
-    boxes = _place(stages, top)
+    boxes = _place(stages, top, foreseen)
     title, title_width = _fit(f"{workflow.title} · {item.event_name}", 80)
     right = max([box.x + box.width for box in boxes.values()], default=0.0)
     width = max(right, title_width + 2 * MARGIN) + MARGIN
@@ -113,17 +118,21 @@ def _direct_needs(job: Job, boxes: dict[str, _Box]) -> list[str]:
     return [need for need in job.needs if need in boxes and need not in behind]
 
 
-def _place(stages: list[list[Job]], top: float) -> dict[str, _Box]:
+def _place(stages: list[list[Job]], top: float, foreseen: Mapping[str, Foreseen]) -> dict[str, _Box]:
     boxes: dict[str, _Box] = {}
     x = float(MARGIN)
     rows = max((len(stage) for stage in stages), default=0)
     for stage in stages:
-        texts = [len(text) for job in stage for text in (label(job.id), label(job_facts(job, needs=False)))]
+        texts = [
+            len(label(text))
+            for job in stage
+            for text in (job.id, job_facts(job, foreseen.get(job.id, UNKNOWN), needs=False))
+        ]
         width = min(max(max(texts, default=0) * CHARACTER_WIDTH + 24, BOX_WIDTH_MIN), BOX_WIDTH_MAX)
         # A short column stands in the middle of the tall ones: edges stay short.
         y = top + HEADING_HEIGHT + (rows - len(stage)) * (BOX_HEIGHT + GAP_Y) / 2
         for job in stage:
-            boxes[job.id] = _Box(job=job, x=x, y=y, width=width)
+            boxes[job.id] = _Box(job=job, foreseen=foreseen.get(job.id, UNKNOWN), x=x, y=y, width=width)
             y += BOX_HEIGHT + GAP_Y
         x += width + GAP_X
     return boxes
@@ -132,13 +141,13 @@ def _place(stages: list[list[Job]], top: float) -> dict[str, _Box]:
 def _box(box: _Box) -> list[str]:
     kinds = "box" + (" call" if box.job.uses else "") + (" gate" if box.job.environment is not None else "")
     characters = int((box.width - 24) / CHARACTER_WIDTH)
-    facts = job_facts(box.job, needs=False)
-    everything = ": ".join(text for text in (box.job.id, job_facts(box.job)) if text)
+    facts = job_facts(box.job, box.foreseen, needs=False)
+    everything = ": ".join(text for text in (box.job.id, job_facts(box.job, box.foreseen)) if text)
     name, _ = _fit(box.job.id, characters)
     small, _ = _fit(facts, int(characters * 1.15))
     name_y = box.y + (20 if facts else 28)
     lines = [
-        "  <g>",
+        '  <g class="off">' if box.foreseen.skipped else "  <g>",
         f"    <title>{_text(everything)}</title>",
         f'    <rect class="{kinds}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" '
         f'height="{BOX_HEIGHT}" rx="6"/>',

@@ -1,0 +1,59 @@
+"""What somebody sees who types a command for the first time, and not always right."""
+
+from __future__ import annotations
+
+from cli_process import Cli, steps
+
+MATRIX = """
+name: ci
+on: push
+jobs:
+  test:
+    name: Test on ${{ matrix.os }}
+    runs-on: x
+    strategy: {fail-fast: false, matrix: {os: [linux, mac]}}
+    steps: [{run: 'test "${{ matrix.os }}" = linux'}]
+"""
+
+
+def test_a_mistyped_event_is_no_success(cli: Cli) -> None:
+    cli.workflow(steps("exit 0"))
+    cli.commit()
+    for command in ("run", "plan"):
+        result = cli(command, "psuh")
+        assert result.returncode == 2
+        assert "error: there is no event `psuh`" in result.stderr
+        assert "did you mean `push`?" in result.stderr
+
+
+def test_problems_of_a_file_say_error_once(cli: Cli) -> None:
+    cli.workflow("on: push\njobs:\n  a: {uses: ./.github/workflows/gone.yml}\n")
+    cli.commit()
+    result = cli("run")
+    assert result.returncode == 2
+    assert result.stderr.startswith(".github/workflows/ci.yml:3:3: error: cannot call")
+
+
+def test_a_cell_of_a_matrix_is_shown_and_run_again_by_its_name(cli: Cli) -> None:
+    cli.workflow(MATRIX)
+    cli.commit()
+    first = cli("run")
+    assert "[test(1)] started: Test on mac" in first.stdout
+    again = cli("rerun", "--job", "Test on mac")
+    assert "[test(1)] started (attempt 2): Test on mac" in again.stdout
+    assert "[test(0)]" not in again.stdout
+    wrong = cli("rerun", "--job", "Test on bsd")
+    assert (wrong.returncode, "its jobs: Test on linux, Test on mac" in wrong.stderr) == (2, True)
+
+
+def test_an_expression_without_contexts_says_where_they_come_from(cli: Cli) -> None:
+    result = cli("expr", "eval", "github.ref")
+    assert result.returncode != 0
+    assert "--context FILE" in result.stderr
+
+
+def test_a_plan_says_why_not(cli: Cli) -> None:
+    cli.workflow(steps("exit 0", more="    if: github.event_name == 'release'\n"))
+    cli.commit()
+    for argv in (("plan",), ("run", "-n"), ("run", "-g")):
+        assert "skipped: its `if` is false: github.event_name == 'release'" in cli(*argv).stdout
