@@ -153,7 +153,8 @@ class Aftermath:
             processes += [service["process"] for service in environment["services"].values()]
             for name, slot in environment["slots"].items():
                 if name in (environment["serving"], environment["standby"]):
-                    processes += [instance["process"] for instance in slot["instances"]]
+                    for instance in slot["instances"]:
+                        processes += [instance["process"], instance["log_writer"]]
             owned |= {process["pid"] for process in processes if process}
         return owned
 

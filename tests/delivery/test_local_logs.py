@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from akashic.delivery.local.instances import secret_texts
 from akashic.delivery.local.log_writer import RotatingLog, copy
 from akashic.delivery.local.logs import DEPLOYMENTS_KEPT_MAX, log_of, logs_of, open_log, prune
 from akashic.delivery.local.processes import wait_gone
@@ -124,3 +125,8 @@ def test_a_release_that_prints_its_secret_leaves_none_in_its_logs(world, fetch):
     for path in world.state_dir.rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_password_that_is_only_the_users_name_leaves_other_words_alone() -> None:
+    env = {"A": "postgresql://console:console@127.0.0.1:5/console", "B": "redis://:4711-hidden@127.0.0.1:6/0"}
+    assert secret_texts(("A", "B", "C"), env) == [env["A"], env["B"], "4711-hidden"]

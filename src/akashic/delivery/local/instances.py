@@ -105,8 +105,13 @@ class ProcessRunner:
 
 def secret_texts(names: tuple[str, ...], env: dict[str, str]) -> list[str]:
     """What must not be read in a log: the values that hold secrets, and the passwords of those that are
-    addresses."""
+    addresses. A password that is the user's name too is masked within its address only: who knows the name
+    knows it, and the name is a word that logs are full of."""
     values = [env[name] for name in names if name in env]
-    with contextlib.suppress(ValueError):
-        values += [urlsplit(value).password or "" for value in values]
-    return values
+    passwords = []
+    for value in values:
+        with contextlib.suppress(ValueError):
+            address = urlsplit(value)
+            if address.password and address.password != address.username:
+                passwords.append(address.password)
+    return values + passwords
