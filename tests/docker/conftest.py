@@ -19,6 +19,7 @@ import pytest
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
+from akashic.executors.docker.kept import FOLDER
 from akashic.executors.docker.labels import RUN
 
 _spec = importlib.util.spec_from_file_location(
@@ -91,6 +92,20 @@ class Workshop:
         started: subprocess.Popen[str] = self.cli.start(*argv, stderr=subprocess.STDOUT)
         return started
 
+    def resume(self, *options: str, code: int = 0) -> Run:
+        """Take the first run up where it failed."""
+        result = self.cli("resume", "1", "-v", *options)
+        text = result.stdout + result.stderr
+        assert result.returncode == code, text
+        self.nothing_is_left()
+        return Run(result.returncode, text)
+
+    def kept_images(self) -> list[str]:
+        """The images that hold what failed jobs of this checkout changed outside of their folders."""
+        folder = str(self.cli.path / ".akashic" / "containers" / "work")
+        found = self._engine.images.list(labels=(FOLDER,))
+        return [tag for image in found if image.labels[FOLDER].startswith(folder) for tag in image.tags]
+
     def interrupt(self, process: subprocess.Popen[str]) -> Run:
         process.send_signal(signal.SIGINT)
         text, _ = process.communicate(timeout=TIMEOUT_S)
@@ -98,7 +113,8 @@ class Workshop:
         return Run(process.returncode, text)
 
     def nothing_is_left(self) -> None:
-        """No container, network or volume of a run of this checkout, and no folder of a sandbox."""
+        """No container, network or volume of a run of this checkout, and no folder of a sandbox but those of
+        failed jobs that can be taken up."""
         runs = [item["run_id"] for item in self.cli.json("runs")]
         assert runs
         for run in runs:
@@ -108,7 +124,8 @@ class Workshop:
                 wait_until(lambda kind=kind, label=label: not kind.list(labels=label))
                 assert not kind.list(labels=label), (kind, run)
         folder = self.cli.path / ".akashic" / "containers"
-        assert not folder.exists() or not list(folder.iterdir())
+        left = {place.name for place in (folder / "work").glob("*")}
+        assert left == {file.stem for file in (folder / "kept").glob("*.json")}
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +142,8 @@ def shop(tmp_path: Path, docker_home: Path, base_image: str, engine: Engine) -> 
         if process.poll() is None:
             process.kill()
             process.wait()
+    for name in workshop.kept_images():
+        engine.images.remove(name)
 
 
 @pytest.fixture

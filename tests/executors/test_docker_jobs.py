@@ -83,7 +83,7 @@ def world(tmp_path: Path, engine: Engine, base_image: str) -> Iterator[World]:
     found = World(tmp_path, engine, base_image)
     yield found
     assert wait_until(lambda: not found.left()), found.left()
-    assert not list((tmp_path / "state").glob("containers/*"))
+    assert not list((tmp_path / "state").glob("containers/work/*"))
 
 
 def run(sandbox: DockerSandbox, script: str) -> tuple[ExitStatus, str]:

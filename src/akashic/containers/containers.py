@@ -135,6 +135,29 @@ class Containers:
             "DELETE", f"/containers/{container}", query={"force": True, "v": True}
         )
 
+    def changes(self, container: str) -> Sequence[str]:
+        """The paths that differ from the container's image, folders above them included."""
+        found = self._transport.call("GET", f"/containers/{container}/changes")
+        return [str(item["Path"]) for item in found or ()]
+
+    def size_bytes(self, container: str) -> int:
+        """What its own files take on disk, those of its image not counted."""
+        found = self._transport.call("GET", f"/containers/{container}/json", query={"size": True})
+        return int(found.get("SizeRw") or 0)
+
+    def commit(
+        self, container: str, name: str, *, env: Sequence[str] = (), labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Make an image of its files as they are, without what is mounted, called `REPOSITORY:TAG`. `env`
+        (`NAME=value`) and `labels` come on top of its own."""
+        repository, _, tag = name.rpartition(":")
+        self._transport.call(
+            "POST",
+            "/commit",
+            query={"container": container, "repo": repository, "tag": tag},
+            body={"Env": list(env), "Labels": dict(labels or {})},
+        )
+
     def rename(self, container: str, name: str) -> None:
         self._transport.call("POST", f"/containers/{container}/rename", query={"name": name})
 

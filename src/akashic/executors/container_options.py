@@ -8,7 +8,14 @@ from typing import Literal
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.executors.protocol import Capabilities, Executor, Sandbox, SandboxSpec, Unsupported
+from akashic.executors.protocol import (
+    Capabilities,
+    Executor,
+    KeepingExecutor,
+    Sandbox,
+    SandboxSpec,
+    Unsupported,
+)
 
 PullPolicy = Literal["always", "missing", "never"]
 
@@ -80,3 +87,12 @@ class MixedExecutor:
 
     def sweep(self) -> Sequence[str]:
         return (*self._containers.sweep(), *self._host.sweep())
+
+    def kept_state(self, run_id: str, job_key: str, attempt: int) -> bytes | None:
+        """See `akashic.executors.protocol.KeepingExecutor`."""
+        for executor in (self._containers, self._host):
+            if isinstance(executor, KeepingExecutor):
+                found = executor.kept_state(run_id, job_key, attempt)
+                if found is not None:
+                    return found
+        return None

@@ -7,6 +7,7 @@ container sees, so an engine on another machine cannot be used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,12 @@ from akashic.containers.errors import EngineError
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions, image_for
 from akashic.executors.docker import forks, services, sweeping
 from akashic.executors.docker.create_options import CreateOptions, parse_create_options
+from akashic.executors.docker.kept import KeptPlaces
 from akashic.executors.docker.opening import Opening, Surroundings
 from akashic.executors.docker.runtime import prepare_runtime
 from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.forks import tools_for
+from akashic.executors.host.keeping import CONTAINERS_FOLDER, Kept
 from akashic.executors.host.marker import write_owner
 from akashic.executors.protocol import (
     Capabilities,
@@ -36,8 +39,8 @@ from akashic.executors.protocol import (
 class DockerExecutor:
     """See `akashic.executors.protocol.Executor`.
 
-    `state_dir` is the repository's state folder (sandboxes lie in its `containers/`, prepared trees in its
-    `trees/`), `tool_cache` is shared by all jobs in containers, `cache_dir` keeps what the agent needs.
+    `state_dir` is the repository's state folder (sandboxes lie in its `containers/work/`, prepared trees in
+    its `trees/`), `tool_cache` is shared by all jobs in containers, `cache_dir` keeps what the agent needs.
     `options` say which images stand for which `runs-on` labels, and how containers are made.
     """
 
@@ -50,12 +53,14 @@ class DockerExecutor:
         environ: Mapping[str, str],
         options: ContainerOptions,
     ) -> None:
-        self._work = os.path.join(os.path.realpath(state_dir), "containers")
+        folder = os.path.join(os.path.realpath(state_dir), CONTAINERS_FOLDER)
+        self._work = f"{folder}/work"
         self._cache_dir = os.path.realpath(cache_dir)
         self._environ = dict(environ)
         self.options = options
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        self._places = KeptPlaces(folder, lambda: self.engine, lambda path: self._remove_folder(path, ""))
         self._around = Surroundings(
             options=options,
             tool_cache=os.path.realpath(tool_cache),
@@ -64,6 +69,7 @@ class DockerExecutor:
             environ=self._environ,
             claim=self._claim,
             remove_folder=self._remove_folder,
+            places=self._places,
         )
 
     @property
@@ -93,6 +99,14 @@ class DockerExecutor:
             return self._engine
 
     def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> DockerSandbox:
+        try:
+            return self._open(spec, cancellation)
+        except BaseException:
+            if spec.resumes:
+                self._places.carry_over(spec)
+            raise
+
+    def _open(self, spec: SandboxSpec, cancellation: Cancellation) -> DockerSandbox:
         container, options = self._wanted(spec)
         planned = [services.plan(service) for service in spec.services]
         around = self._around
@@ -119,10 +133,17 @@ class DockerExecutor:
         return replace(self._around, options=chosen, tool_cache=tools_for(spec, self._around.tool_cache))
 
     def finish(self) -> None:
-        """Nothing: what is cleared away beside the work is the engine's to end."""
+        """What is cleared away beside the work is the engine's to end, but for images that a container used
+        until now."""
+        self._places.finish()
+
+    def kept_state(self, run_id: str, job_key: str, attempt: int) -> bytes | None:
+        """See `akashic.executors.protocol.KeepingExecutor`."""
+        return self._places.state(run_id, job_key, attempt)
 
     def sweep(self) -> Sequence[str]:
-        folders = sweeping.dead_folders(self._work)
+        pruned = self._places.prune()
+        folders = [path for path in sweeping.dead_folders(self._work) if not self._places.is_kept(path)]
         try:
             removed = list(sweeping.sweep_engine(self.engine))
         except (EngineError, ExecutorError):
@@ -131,7 +152,9 @@ class DockerExecutor:
         for folder in folders:
             self._remove_folder(folder, "")
             removed.append(f"removed the sandbox {os.path.basename(folder)}")
-        return removed
+        with contextlib.suppress(EngineError, ExecutorError):
+            self._places.sweep_images()
+        return [*removed, *pruned]
 
     def _remove_folder(self, folder: str, image: str) -> None:
         """Remove a sandbox's folder, files of the container's users included."""
@@ -144,8 +167,12 @@ class DockerExecutor:
         except (EngineError, ExecutorError):
             return  # The next sweep tries again.
 
-    def _claim(self, spec: SandboxSpec) -> tuple[str, str]:
-        """A new folder for this sandbox and its mark."""
+    def _claim(self, spec: SandboxSpec) -> tuple[str, Kept | None]:
+        """The folder for this sandbox, called as its mark: a new one, or a kept one with what is known of
+        it."""
+        if spec.resumes:
+            kept = self._places.take_up(spec)
+            return f"{self._work}/{kept.mark}", kept
         identity = f"{self._work}\0{spec.run_id}\0{spec.job_key}\0{spec.attempt}"
         mark = sha256(identity.encode()).hexdigest()[:12]
         folder = f"{self._work}/{mark}"
@@ -161,7 +188,7 @@ class DockerExecutor:
             self.sweep()
             os.mkdir(folder)
         write_owner(folder, mark=mark, run_id=spec.run_id, job_key=spec.job_key)
-        return folder, mark
+        return folder, None
 
     def _wanted(self, spec: SandboxSpec) -> tuple[ContainerSpec, CreateOptions]:
         """The container of the job: its own, or that of its label's image. Raises ExecutorError."""

@@ -50,7 +50,7 @@ class Layout:
         safe = safe if safe.strip(".") and not safe.startswith("_") else f"w{safe}"
         layout = cls(folder=folder, tools=tools, workspace=f"{WORK}/{safe}/{safe}")
         for path in (layout.workspace, TEMP, _EVENT, ACTIONS, HOME):
-            os.makedirs(layout.host(path))
+            os.makedirs(layout.host(path), exist_ok=True)
         os.makedirs(tools, exist_ok=True)
         return layout
 

@@ -17,17 +17,20 @@ from akashic.containers.references import is_image_id, parse_image_name
 from akashic.errors import Interrupted
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker import forks, services
+from akashic.executors.docker.belongings import Belongings
 from akashic.executors.docker.create_options import CreateOptions
+from akashic.executors.docker.kept import KeptPlaces
 from akashic.executors.docker.labels import labels_of
 from akashic.executors.docker.layout import HOME, NODE, TEMP, Layout, bind
 from akashic.executors.docker.link import SOCKET_NAME, AgentDoor, AgentLink
 from akashic.executors.docker.node import find_node_program
 from akashic.executors.docker.ports import Port, parse_ports, parse_volume, published
 from akashic.executors.docker.runtime import MOUNTED_AT, agent_command, prepare_runtime
-from akashic.executors.docker.sandbox import Belongings, DockerSandbox
+from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.docker.services import Service
 from akashic.executors.docker.together import together
 from akashic.executors.host.git_folders import git_folders
+from akashic.executors.host.keeping import Kept
 from akashic.executors.protocol import (
     ContainerSpec,
     ExecutorError,
@@ -43,17 +46,18 @@ _ARCHITECTURES = {"amd64": "X64", "arm64": "ARM64", "arm": "ARM", "386": "X86"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all sandboxes of an executor share; see `DockerExecutor`. `claim` makes a sandbox's folder and
-    says its mark, `remove_folder` takes it away, with the help of a container of the image where that needs
-    one."""
+    """What all sandboxes of an executor share; see `DockerExecutor`. `claim` makes a sandbox's folder or
+    takes a kept one up, `remove_folder` takes it away, with the help of a container of the image where that
+    needs one."""
 
     options: ContainerOptions
     tool_cache: str
     cache_dir: str
     trees: str
     environ: Mapping[str, str]
-    claim: Callable[[SandboxSpec], tuple[str, str]]
+    claim: Callable[[SandboxSpec], tuple[str, Kept | None]]
     remove_folder: Callable[[str, str], None]
+    places: KeptPlaces
 
 
 class Opening:
@@ -81,20 +85,24 @@ class Opening:
         self._ports = parse_ports(where, (*container.ports, *options.ports))
         volumes = [parse_volume("container.volumes", text) for text in (*container.volumes, *options.volumes)]
         self._mounts = [*volumes, *options.mounts]
+        if spec.trust == "fork":
+            forks.check("container", options, self._mounts, self._ports)
         self._node = find_node_program(around.environ)
         # Only a job with `container:` speaks to its services by name; for all others they are on localhost.
         self._by_name = spec.container is not None
-        if spec.trust == "fork":
-            forks.check("container", options, self._mounts, self._ports)
+        self._kept: Kept | None = None
+        self._mounted_at: list[str] = []
 
     def run(self) -> DockerSandbox:
-        folder, mark = self._around.claim(self._spec)
+        folder, self._kept = self._around.claim(self._spec)
+        mark = os.path.basename(folder)
         layout = Layout(folder=folder, tools=self._around.tool_cache, workspace="")
         labels = labels_of(mark, self._spec.run_id, self._spec.job_key)
         belongings = Belongings(self._engine, layout, mark, labels)
         image_id = ""
         try:
-            belongings.layout = layout = Layout.make(folder, self._around.tool_cache, self._spec.repository)
+            repository = self._spec.repository if self._kept is None else self._kept.repository
+            belongings.layout = layout = Layout.make(folder, self._around.tool_cache, repository)
             image, images = self._ready(belongings)
             image_id = image.id
             self._go_on()
@@ -102,12 +110,22 @@ class Opening:
             self._go_on()
             link = belongings.link
             assert link is not None
-            layout.hand_over(link.uid, link.gid)
+            if self._kept is None:
+                layout.hand_over(link.uid, link.gid)
             infos = self._services_ready(belongings, link)
-            return self._sandbox(belongings, image, infos)
+            sandbox = self._sandbox(belongings, image, infos)
+            if self._kept is not None:
+                sandbox.restore(self._kept.trees, self._kept.overlays)
+            return sandbox
         except BaseException:
-            belongings.give_back(lambda path: self._around.remove_folder(path, image_id))
+            belongings.give_back(lambda path: self._undo(path, image_id))
             raise
+
+    def _undo(self, folder: str, image: str) -> None:
+        if self._kept is None:
+            self._around.remove_folder(folder, image)
+        else:
+            self._around.places.put_back(self._kept, self._spec)
 
     def _go_on(self) -> None:
         if self._cancellation.is_set():
@@ -130,7 +148,10 @@ class Opening:
         else:
             belongings.network = DEFAULT_NETWORK
         together(tasks)
-        return found[0], [found[index] for index in range(1, len(wanted))]
+        job_image = found[0]
+        if self._kept is not None and (name := self._around.places.image(self._kept)):
+            job_image = self._engine.images.inspect(name)
+        return job_image, [found[index] for index in range(1, len(wanted))]
 
     def _ensure(self, image: str, credentials: Mapping[str, str], platform_: str) -> ImageInfo:
         options = self._around.options
@@ -142,6 +163,7 @@ class Opening:
             cancellation=self._cancellation,
             credentials=services.credentials_of(credentials, registry),
             platform=platform_ or options.platform,
+            anonymous=self._spec.trust == "fork",
         )
 
     def _make_network(self, belongings: Belongings) -> None:
@@ -162,7 +184,6 @@ class Opening:
                         belongings.volumes.append(made[name])
                         self._engine.volumes.create(made[name], labels=belongings.labels)
                     mount["Source"] = made[name]
-            anonymous=self._spec.trust == "fork",
 
     def _start_all(self, belongings: Belongings, image: ImageInfo, images: Sequence[ImageInfo]) -> None:
         belongings.services = self._planned
@@ -245,6 +266,7 @@ class Opening:
             host.setdefault("Memory", spec.memory_bytes_max)
         if spec.processes_max is not None:
             host.setdefault("PidsLimit", spec.processes_max)
+        self._mounted_at = [str(mount["Target"]) for mount in host["Mounts"]]
         if self._ports:
             host["PortBindings"] = published(self._ports)
         config: dict[str, Any] = {
@@ -327,6 +349,10 @@ class Opening:
             container = {"network": belongings.network}
         return DockerSandbox(
             belongings,
+            spec=self._spec,
+            places=self._around.places,
+            variables=sorted({**self._container.env, **self._options.env}),
+            mounted_at=self._mounted_at,
             image=image.id,
             arch=_ARCHITECTURES.get(image.architecture, platform.machine().upper()),
             base_env=self._base_env(image),
@@ -335,6 +361,7 @@ class Opening:
             notes=self._notes,
             pull=self._around.options.pull,
             platform=self._around.options.platform,
+            anonymous=self._spec.trust == "fork",
             trees=self._around.trees,
             environ=self._around.environ,
             action_host=self._action_host(),
@@ -360,7 +387,6 @@ class Opening:
         return host
 
 
-            anonymous=self._spec.trust == "fork",
 def _free_port(port: Port, taken: set[int]) -> int:
     """The port of localhost for a service: the one it asks for, else its own, else any other."""
     wanted = port.outer or port.inner

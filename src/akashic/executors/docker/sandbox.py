@@ -2,101 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+import msgspec
+
 from akashic.cancellation import Cancellation
-from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
 from akashic.containers.images import PullPolicy
 from akashic.executors import process
 from akashic.executors.docker import actions, mounting, services
-from akashic.executors.docker.layout import HOME, TEMP, TOOLS, Layout
-from akashic.executors.docker.link import AgentLink
-from akashic.executors.docker.services import Service
-from akashic.executors.docker.together import together
+from akashic.executors.docker.belongings import Belongings
+from akashic.executors.docker.kept import KeptPlaces
+from akashic.executors.docker.layout import HOME, TEMP, TOOLS
 from akashic.executors.host import workspace
+from akashic.executors.host.keeping import Kept
 from akashic.executors.host.paths import read_beneath, write_beneath
+from akashic.executors.host.refreshing import refresh
 from akashic.executors.protocol import (
     ExecutorError,
     ExitStatus,
     OutputSink,
+    SandboxSpec,
     ServiceInfo,
     Tree,
 )
-
-CLOSE_TIMEOUT_S = 20.0
-NETWORK_ATTEMPTS = 200
-NETWORK_PAUSE_S = 0.05
-"""What is left after that, the next sweep removes."""
-
-
-@dataclass(slots=True)
-class Belongings:
-    """What a sandbox has on the engine; filled while it is opened, so that a failure can take all of it
-    back."""
-
-    engine: Engine
-    layout: Layout
-    mark: str
-    labels: Mapping[str, str]
-    container: str = ""
-    network: str = ""
-    network_is_ours: bool = False
-    link: AgentLink | None = None
-    services: list[Service] = field(default_factory=list)
-    volumes: list[str] = field(default_factory=list)
-    prepared: list[workspace.Prepared] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def give_back(self, remove_folder: Callable[[str], None]) -> None:
-        """End and remove everything. What the engine does not need to be waited for is only asked of it."""
-        ended = self.link.close(CLOSE_TIMEOUT_S) if self.link is not None else False
-        with contextlib.suppress(EngineError):
-            self._end_all(ended)
-        for prepared in self.prepared:
-            prepared.release()
-        remove_folder(self.layout.folder)
-
-    def _end_all(self, job_ended: bool) -> None:
-        """No process is left then; removing files of containers is work of the engine that nobody waits
-        for."""
-        containers = [service.container for service in self.services if service.container]
-        if self.container and not job_ended:
-            containers.append(self.container)
-        together([partial(self._end, container) for container in containers])
-        if self.container:
-            self.engine.containers.remove_later(self.container)
-        if self.network_is_ours:
-            self._remove_network()
-        for volume in self.volumes:
-            with contextlib.suppress(EngineError):
-                self.engine.volumes.remove(volume)
-
-    def _remove_network(self) -> None:
-        """It is free when the engine has seen the end of the last container, which is a moment after that
-        end."""
-        for _ in range(NETWORK_ATTEMPTS):
-            try:
-                self.engine.networks.remove(self.network)
-            except EngineError:
-                time.sleep(NETWORK_PAUSE_S)
-            else:
-                return
-
-    def _end(self, container: str) -> None:
-        with contextlib.suppress(EngineError):
-            if self.volumes:
-                self.engine.containers.remove(container)
-            else:
-                self.engine.containers.kill(container)
-                self.engine.containers.remove_later(container)
 
 
 class DockerSandbox:
@@ -109,6 +41,10 @@ class DockerSandbox:
         self,
         belongings: Belongings,
         *,
+        spec: SandboxSpec,
+        places: KeptPlaces,
+        variables: Sequence[str],
+        mounted_at: Sequence[str],
         image: str,
         arch: str,
         base_env: Mapping[str, str],
@@ -117,6 +53,7 @@ class DockerSandbox:
         notes: Sequence[str],
         pull: PullPolicy,
         platform: str,
+        anonymous: bool,
         trees: str,
         environ: Mapping[str, str],
         action_host: Mapping[str, Any],
@@ -127,7 +64,6 @@ class DockerSandbox:
         assert belongings.link is not None
         self.workspace = layout.workspace
         self.temp = TEMP
-        anonymous: bool,
         self.tool_cache = TOOLS
         self.home = HOME
         self.arch = arch
@@ -143,6 +79,7 @@ class DockerSandbox:
         self._link = belongings.link
         self._pull = pull
         self._platform = platform
+        self._anonymous = anonymous
         self._trees = trees
         self._environ = environ
         self._action_host = action_host
@@ -152,8 +89,13 @@ class DockerSandbox:
             place: os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             for place, folder in layout.places()
         }
+        self._spec = spec
+        self._places = places
+        self._variables = variables
+        self._mounted_at = mounted_at
+        self._to_keep: bytes | None = None
+        self._checked_out: dict[str, str] = {}
         self._overlays: dict[str, str] = {}
-        self._anonymous = anonymous
         self._counter = 0
         self._closed = False
 
@@ -244,6 +186,7 @@ class DockerSandbox:
                 mounting.hide_overlay(here, self._link.pid, destination)
                 del self._overlays[destination]
             workspace.empty(here)
+        self._checked_out[destination] = prepared.path
         if not (os.geteuid() == 0 == self._link.uid and self._overlay(prepared.path, here, destination)):
             workspace.copy(prepared.path, here, self._environ)
             self._layout.hand_over_tree(here, self._link.uid, self._link.gid)
@@ -253,17 +196,63 @@ class DockerSandbox:
         if os.listdir(here):
             return False
         with self._belongings.lock:
-            self._counter += 1
-            scratch = f"{self._layout.folder}/overlay/{self._counter}"
-        upper, work = f"{scratch}/upper", f"{scratch}/work"
+            number = 1
+            while os.path.lexists(scratch := f"{self._layout.folder}/overlay/{number}"):
+                number += 1
+            os.makedirs(f"{scratch}/upper")
+            os.makedirs(f"{scratch}/work")
+        return self._show(lower, scratch, here, there)
+
+    def _show(self, lower: str, scratch: str, here: str, there: str) -> bool:
         try:
-            os.makedirs(upper)
-            os.makedirs(work)
-            mounting.show_overlay(lower, upper, work, here, self._link.pid, there)
+            mounting.show_overlay(lower, f"{scratch}/upper", f"{scratch}/work", here, self._link.pid, there)
         except OSError:
             return False
         self._overlays[there] = scratch
         return True
+
+    def restore(self, trees: Mapping[str, str], overlays: Mapping[str, str]) -> None:
+        """Show what was checked out before this place was kept. Raises ExecutorError."""
+        for destination, path in trees.items():
+            self._belongings.prepared.append(workspace.hold(path))
+            self._checked_out[destination] = path
+            scratch = overlays.get(destination)
+            here = self._layout.host(destination)
+            if scratch is not None and not self._show(path, scratch, here, destination):
+                raise ExecutorError(
+                    f"the kept workspace {destination} cannot be shown again",
+                    hint="akashic rerun --failed runs the job from its beginning",
+                )
+
+    def keep(self, state: bytes | None) -> None:
+        """See `akashic.executors.protocol.KeepingSandbox`."""
+        self._to_keep = state
+
+    def refresh(self, tree: Tree) -> Sequence[str]:
+        """See `akashic.executors.protocol.KeepingSandbox`."""
+        lines = refresh(tree, self._checked_out, self._trees, self._environ, self._inside)
+        if lines:
+            for destination in self._checked_out:
+                self._layout.hand_over_tree(self._layout.host(destination), self._link.uid, self._link.gid)
+        return lines
+
+    def _keep(self) -> bool:
+        """Leave the folder, and what the job changed in its image; whether they stay."""
+        if self._to_keep is None:
+            return False
+        kept = Kept(
+            mark=self._belongings.mark,
+            run_id=self._spec.run_id,
+            job_key=self._spec.job_key,
+            attempt=self._spec.attempt,
+            repository=self._spec.repository,
+            trees=self._checked_out,
+            overlays=self._overlays,
+            size_bytes=0,
+            kept_at=time.time(),
+            state=msgspec.Raw(self._to_keep),
+        )
+        return self._places.keep(kept, self._belongings.container, self._variables, self._mounted_at)
 
     def image_path(self, path: str) -> str:
         return self._layout.in_action(path)
@@ -276,6 +265,7 @@ class DockerSandbox:
                 say=actions.line_sink(on_output),
                 cancellation=cancellation,
                 platform=self._platform,
+                anonymous=self._anonymous,
             )
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
@@ -291,6 +281,7 @@ class DockerSandbox:
             cancellation=cancellation,
             pull=self._pull == "always",
             platform=self._platform,
+            anonymous=self._anonymous,
         )
 
     def run_image(
@@ -339,7 +330,6 @@ class DockerSandbox:
 
     def service_logs(self, name: str) -> bytes:
         for service in self._belongings.services:
-                anonymous=self._anonymous,
             if service.spec.name == name and service.container:
                 return services.logs(self._engine, service)
         return b""
@@ -355,7 +345,6 @@ class DockerSandbox:
         except OSError as error:
             raise ExecutorError(f"cannot open a shell in the container: docker: {error.strerror}") from error
 
-            anonymous=self._anonymous,
     def close(self) -> None:
         with self._belongings.lock:
             if self._closed:
@@ -363,5 +352,9 @@ class DockerSandbox:
             self._closed = True
         for fd in self._roots.values():
             os.close(fd)
-        self._belongings.give_back(self._remove_folder)
+        # While the container is there: what it changed in its image goes with it.
+        kept = self._keep()
+        self._belongings.give_back(mounting.unmount_below if kept else self._remove_folder)
+        if kept:
+            self._places.prune()
         self._leftovers.close()

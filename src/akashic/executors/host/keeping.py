@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from akashic.executors.host.sandbox_folder import remove_folder
 
 KEPT_FOLDER = "kept"
+CONTAINERS_FOLDER = "containers"
+"""Jobs in containers have places of their own below the state folder, kept in the same way."""
 KEPT_MAX = 5
 """Places that are kept; the oldest go first."""
 KEPT_BYTES_MAX = 4 * 1024**3
@@ -75,10 +77,11 @@ def forget(state_dir: str, mark: str) -> None:
 
 def trees_in_use(state_dir: str) -> set[str]:
     """The prepared trees that kept places stand on."""
-    return {tree for kept in _all(state_dir) for tree in kept.trees.values()}
+    places = (*_all(state_dir), *_all(f"{state_dir}/{CONTAINERS_FOLDER}"))
+    return {tree for kept in places for tree in kept.trees.values()}
 
 
-def prune(state_dir: str, now: float) -> list[str]:
+def prune(state_dir: str, now: float, remove: Callable[[str], None] = remove_folder) -> list[str]:
     """Remove what is too old or too much, oldest first; a line for each place removed."""
     lines = []
     with locked(state_dir):
@@ -89,7 +92,7 @@ def prune(state_dir: str, now: float) -> list[str]:
             old = now - kept.kept_at > KEPT_AGE_S_MAX
             if old or count > KEPT_MAX or size_bytes > KEPT_BYTES_MAX:
                 forget(state_dir, kept.mark)
-                remove_folder(f"{state_dir}/work/{kept.mark}")
+                remove(f"{state_dir}/work/{kept.mark}")
                 lines.append(f"removed the kept workspace of job {kept.job_key} in run {kept.run_id}")
     return lines
 

@@ -17,8 +17,9 @@ from akashic.cancellation import Cancellation
 from akashic.executors import process
 from akashic.executors.host import keeping, workspace
 from akashic.executors.host.limits import Limited
-from akashic.executors.host.paths import bring, read_beneath, remove_beneath, write_beneath
+from akashic.executors.host.paths import read_beneath, write_beneath
 from akashic.executors.host.place import Place
+from akashic.executors.host.refreshing import refresh
 from akashic.executors.protocol import (
     ExecutorError,
     ExitStatus,
@@ -251,23 +252,7 @@ class HostSandbox(WithoutImages):
 
     def refresh(self, tree: Tree) -> Sequence[str]:
         """See `akashic.executors.protocol.KeepingSandbox`."""
-        lines: list[str] = []
-        for destination, before in self._checked_out.items():
-            prepared = workspace.prepare(tree, self._trees, self._environ)
-            try:
-                changed, removed = workspace.differences(before, prepared.path)
-                root, relative = self._inside(destination)
-                for path in changed:
-                    bring(f"{prepared.path}/{path}", root, f"{relative}/{path}")
-                for path in removed:
-                    remove_beneath(root, f"{relative}/{path}")
-            except OSError as error:
-                raise ExecutorError(f"cannot bring the changed files to {destination}: {error}") from error
-            finally:
-                prepared.release()
-            lines += [f"changed since: {path}" for path in changed]
-            lines += [f"removed since: {path}" for path in removed]
-        return lines
+        return refresh(tree, self._checked_out, self._trees, self._environ, self._inside)
 
     def _keep(self) -> bool:
         """Leave the folder for a later sandbox, when it is not too large; whether it stays."""
