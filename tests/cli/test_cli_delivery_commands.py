@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_process import Cli
+from cli_process import SOURCES, Cli
 
+PEOPLE = Path(__file__).parent / "people"
 CONFIG = """
     image: {name: shop, include: [app.py], command: [python, app.py]}
     environments:
@@ -34,7 +35,7 @@ GATED = """
 @pytest.fixture
 def shop(cli: Cli) -> Cli:
     """A repository whose user is eve, without a release."""
-    cli.env["USER"] = "eve"
+    cli.env |= as_user("eve")
     cli.write("akashic.yaml", CONFIG)
     cli.write("app.py", "print(1)\n")
     cli.workflow()
@@ -57,8 +58,9 @@ def build(shop: Cli, text: str = "") -> str:
     return shop.git("rev-parse", "HEAD")[:12]
 
 
-def as_user(shop: Cli, name: str) -> dict[str, str]:
-    return {"USER": name}
+def as_user(name: str) -> dict[str, str]:
+    """The environment in which the machine knows the user by this name."""
+    return {"PYTHONPATH": f"{PEOPLE}:{SOURCES}", "TEST_LOGIN": name}
 
 
 def no_times(text: str) -> str:
@@ -107,13 +109,13 @@ def test_a_promotion_waits_for_somebody_else_and_goes_on_with_their_approval(bui
     assert (asked.returncode, "production #1" in asked.stdout, "waiting" in asked.stdout) == (0, True, True)
     own = built("approve", "production", "--yes")
     assert (own.returncode, "eve started this deployment and may not approve it" in own.stderr) == (2, True)
-    stranger = built("approve", "production", "--yes", env=as_user(built, "bob"))
+    stranger = built("approve", "production", "--yes", env=as_user("bob"))
     assert (stranger.returncode, "bob is not a reviewer of production: ann, eve" in stranger.stderr) == (
         2,
         True,
     )
     assert built.json("status", "production")[0]["serving"] is None
-    done = built("approve", "production", "--yes", env=as_user(built, "ann"))
+    done = built("approve", "production", "--yes", env=as_user("ann"))
     assert done.returncode == 0
     assert built.git("rev-parse", "HEAD") in done.stdout
     (found,) = built.json("history", "production")
@@ -122,7 +124,7 @@ def test_a_promotion_waits_for_somebody_else_and_goes_on_with_their_approval(bui
 
 def test_a_rejection_ends_a_deployment(built: Cli) -> None:
     built("deploy", "production", "--no-wait")
-    done = built("reject", "production", "--yes", "--comment", "not today", env=as_user(built, "ann"))
+    done = built("reject", "production", "--yes", "--comment", "not today", env=as_user("ann"))
     assert done.returncode == 0
     (found,) = built.json("history", "production")
     assert (found["status"], found["reason"]) == ("rejected", "not today")
@@ -130,14 +132,35 @@ def test_a_rejection_ends_a_deployment(built: Cli) -> None:
 
 def test_a_review_needs_a_terminal_or_a_yes(built: Cli) -> None:
     built("deploy", "production", "--no-wait")
-    done = built("approve", env=as_user(built, "ann"))
+    done = built("approve", env=as_user("ann"))
     assert (done.returncode, "there is no terminal to ask at" in done.stderr) == (2, True)
     assert built.json("history", "production")[0]["status"] == "waiting"
 
 
+def test_attack_13_nobody_reviews_under_another_name(built: Cli) -> None:
+    built("deploy", "production", "--no-wait")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        done = built("approve", "production", "--yes", env={name: "ann"})
+        assert (done.returncode, "eve started this deployment" in done.stderr) == (2, True)
+
+
+def test_attack_13_the_actor_that_a_run_claims_is_not_who_started_it(built: Cli) -> None:
+    (built.path / ".github/workflows/ci.yml").unlink()
+    built.workflow(GATED, "deliver.yml")
+    built.commit("Deliver")
+    run = built.start("run", "push", "--actor", "bob")
+    deadline = time.monotonic() + 30
+    while "nothing waits" in (own := built("approve", "production", "--yes")).stderr:
+        assert time.monotonic() < deadline, own.stderr
+        time.sleep(0.1)
+    assert (own.returncode, "eve may not approve their own run" in own.stderr) == (2, True)
+    assert built("reject", "production", "--yes", env=as_user("ann")).returncode == 0
+    run.communicate(timeout=60)
+
+
 def test_a_step_of_a_job_cannot_review(built: Cli) -> None:
     built("deploy", "production", "--no-wait")
-    done = built("approve", "production", "--yes", env={"USER": "ann", "AKASHIC_JOB": "deploy"})
+    done = built("approve", "production", "--yes", env={**as_user("ann"), "AKASHIC_JOB": "deploy"})
     assert (done.returncode, "a step of a job cannot review" in done.stderr) == (2, True)
 
 
@@ -153,9 +176,7 @@ def test_the_gate_of_a_run_is_approved_by_another_than_its_author(built: Cli) ->
     assert (own.returncode, "eve may not approve their own run" in own.stderr) == (2, True)
     (said,) = [
         json.loads(line)
-        for line in built(
-            "--json", "approve", "production", "--yes", env=as_user(built, "ann")
-        ).stdout.splitlines()
+        for line in built("--json", "approve", "production", "--yes", env=as_user("ann")).stdout.splitlines()
     ]
     assert (said["job"], said["approved"], said["by"]) == ("ship", True, "ann")
     stdout, stderr = run.communicate(timeout=60)

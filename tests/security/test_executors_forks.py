@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.forks import without_privilege
 from akashic.executors.host import isolation
+from akashic.executors.host.executor import HostExecutor
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, ServiceSpec, Tree
 from tests.executors.contract import make_repository
 from tests.executors.test_host import host
@@ -161,3 +164,45 @@ def test_attack_14_tools_that_a_fork_leaves_are_not_run_by_others(tmp_path: Path
             sandbox.close()
         seen.append(b"".join(output).decode())
     assert seen == ["", "", "poisoned\n"]
+
+
+@pytest.mark.skipif(bool(isolation.probe().missing), reason="this machine isolates no jobs")
+@pytest.mark.parametrize("base", ["/tmp", "~"])
+def test_attack_9_a_forks_job_sees_nothing_of_the_state_folder(base: str) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(base).expanduser()) as place:
+        folder = Path(place)
+        tree = make_repository(folder / "repository")
+        state = folder / "repository" / ".akashic"
+        (state / "supervisor").mkdir(parents=True)
+        (state / "journal.db").write_text("the record")
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(str(state / "supervisor" / "socket"))
+        server.listen()
+        executor = HostExecutor(
+            state_dir=str(state), cache_dir=str(folder / "cache"), tool_cache=str(folder / "tools"),
+            environ={**os.environ, "HOME": str(folder)},
+        )  # fmt: skip
+        said = {}
+        for trust in ("trusted", FORK):
+            shared = () if trust == FORK else (str(state),)
+            spec = spec_of(folder, trust, tree=tree, mode="strict", job_key=trust, shared_paths=shared)
+            sandbox = executor.open(spec, cancellation=Cancellation())
+            output: list[bytes] = []
+            script = (
+                f"cat {state}/journal.db; ls -A {state} {state}/work; touch {state}/new && echo written;"
+                f"python3 -c 'import socket; socket.socket(1).connect(\"{state}/supervisor/socket\"); "
+                "print(\"connected\")'; cat app.txt; echo x > app.txt && echo changed"
+            )  # fmt: skip
+            try:
+                sandbox.materialise(tree, sandbox.workspace, clean=True)
+                sandbox.exec(["bash", "-c", script], env=sandbox.base_env, cwd=sandbox.workspace,
+                             on_output=output.append, cancellation=Cancellation())  # fmt: skip
+            finally:
+                sandbox.close()
+            said[trust] = b"".join(output).decode()
+        server.close()
+    assert "the record" in said["trusted"] and "connected" in said["trusted"], said
+    assert "written" in said["trusted"]
+    for word in ("the record", "connected", "written", "supervisor\n"):
+        assert word not in said[FORK], said[FORK]
+    assert "changed" in said[FORK], said[FORK]

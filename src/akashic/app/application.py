@@ -40,7 +40,6 @@ class Application:
         self.environ = environ
         self.clock: Clock = SystemClock()
         self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
-        self.user = user_name(environ)
         self._look: Look | None = None
 
     @classmethod
@@ -53,6 +52,11 @@ class Application:
             return cls(Path(environ["AKASHIC_ROOT"]), Path(environ["AKASHIC_STATE"]), environ)
         root, _ = find_root(cwd)
         return cls(root, state_folder(root, environ), environ)
+
+    @cached_property
+    def user(self) -> str:
+        """Who runs this command, as the machine knows them."""
+        return user_name(self.environ)
 
     def look_at_repository(self) -> None:
         """Have git begin with what `repository` will ask for."""

@@ -23,13 +23,12 @@ def new_run_id(now: float) -> str:
 
 
 def user_name(environ: Mapping[str, str]) -> str:
-    """Who runs the command, for the record: the sudo caller if there is one, else the login name."""
-    if environ.get("SUDO_USER"):
+    """Who runs the command, as the machine knows them: nobody becomes another by setting a variable. Root is
+    whom `sudo` made root, for the record."""
+    uid = os.getuid()
+    if uid == 0 and environ.get("SUDO_USER"):
         return environ["SUDO_USER"]
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        if environ.get(name):
-            return environ[name]
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid-{os.getuid()}"
+        return f"uid-{uid}"

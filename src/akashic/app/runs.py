@@ -196,6 +196,7 @@ def first_record(
         sources=triggered.loaded.sources,
         event_name=triggered.event_name,
         actor=actor,
+        started_by=application.user,
         trust=trust,  # type: ignore[arg-type]
         github=github_context(
             event_name=triggered.event_name,

@@ -57,6 +57,7 @@ class EnvironmentGates:
         if refusal:
             return refusal
         release = self.releases.latest_for_run(request.run_id)
+        created = self.run_created(request.run_id)
         approvals = environment.approvals
         return GateOpened(
             key=request.key,
@@ -64,7 +65,7 @@ class EnvironmentGates:
             binding=GateBinding(
                 run_id=request.run_id,
                 commit=str(request.github.get("sha", "")),
-                workflow_sha256=self.run_created(request.run_id).workflow_sha256,
+                workflow_sha256=created.workflow_sha256,
                 environment=name,
                 artifact_digest=release.digest if release is not None else "",
             ),
@@ -72,7 +73,7 @@ class EnvironmentGates:
             approvals_needed=approvals.count if approvals else 0,
             self_review=approvals.author_may_approve if approvals else True,
             wait_until=_wait_until(environment, now),
-            author=str(request.github.get("actor", "")),
+            author=created.started_by or created.actor,
         )
 
     def rules(self, deployment: Deployment, now: float) -> AnyDeploymentEvent:

@@ -66,11 +66,9 @@ class Deployments:
         progress: Callable[[str, str], None] = lambda environment, text: None,
         targets: Mapping[type, TargetPort] | None = None,
     ) -> None:
-        """`secrets` gives the secrets of an environment, `notify` gets a message and the names of its
-        receivers
-        (none: all), `progress` gets (environment, line), `targets` is
-        for
-        tests: an implementation for a kind of target."""
+        """`secrets` gives the secrets of an environment, `notify` gets a message, `notify_only` also the names
+        of its receivers, `progress` gets (environment, line). `targets` is for tests: an implementation for a
+        kind of target."""
         self.config = config
         self.journal = journal
         self.releases = releases
@@ -133,7 +131,7 @@ class Deployments:
                 environment=name,
                 kind=kind,
                 release=release.reference,
-                by=workflow.actor if workflow else origin.by,
+                by=(workflow.started_by or workflow.actor) if workflow else origin.by,
                 binding=GateBinding(
                     run_id=origin.run_id,
                     commit=release.commit,

@@ -43,6 +43,9 @@ class RunCreated(Event, frozen=True, kw_only=True):
     sources: dict[str, str]
     event_name: str
     actor: str
+    """What the workflow sees, which `--actor` chooses."""
+    started_by: str = ""
+    """Who began it, as the machine knows them; empty in old records."""
     trust: Trust = "trusted"
     github: dict[str, Any]
     inputs: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from akashic.app.identity import user_name
 from akashic.cli.command import CommandContext
 from akashic.errors import EXIT_FAILED, EXIT_OK, UsageError
 from akashic.journal.protocol import Fault, Record
@@ -106,7 +107,7 @@ def _unmet(journal: SqliteJournal, expect: str) -> list[Fault]:
 def _accept_loss(path: Path, now: float, context: CommandContext) -> None:
     journal = SqliteJournal(path)
     try:
-        record = journal.accept_loss(at=now, by=context.environ.get("USER", "somebody"))
+        record = journal.accept_loss(at=now, by=user_name(context.environ))
     finally:
         journal.close()
     text = "nothing was lost" if record is None else f"record {record.position} says what was lost"

@@ -205,6 +205,8 @@ class HostExecutor:
                 os.path.dirname(os.path.dirname(os.path.realpath(errors.__file__))),
                 *programs,
             ],
+            # The journal, the logs of others, the socket of what supervises releases.
+            hidden=[self._state_dir] if spec.trust == "fork" else [],
         )
 
     def _undo(

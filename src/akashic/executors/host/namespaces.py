@@ -26,8 +26,9 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from akashic.executors.host import kernel
 from akashic.executors.launching import Child, Command, DirectLauncher
@@ -66,8 +67,7 @@ _RUNNER_FILES_OPTIONS = "mode=755,size=256m"
 _PROTECTED_PROC = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """What the job's mount namespace shows. `writable` and `readable` stay visible at their own path, also
     below a folder that the job gets its own of; `temporary` is a folder for those. `runner_files` becomes
     one in memory."""
@@ -80,6 +80,8 @@ class View:
     real_home: str
     writable: Sequence[str]
     readable: Sequence[str]
+    hidden: Sequence[str] = ()
+    """Folders of which the job sees no more than what of `folder`, `writable` and `readable` lies in them."""
 
 
 class _Outer(threading.local):
@@ -210,6 +212,8 @@ class NamespacePlace:
             kernel.set_read_only("/", True, recursive=True)
             kernel.set_read_only(view.folder, False, recursive=False)
             _make_own_folders(view, kept)
+            for path in view.hidden:
+                _hide(path, f"{view.temporary}-hidden", kept)
         finally:
             for _, fd, _ in kept:
                 os.close(fd)
@@ -318,6 +322,17 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
         kernel.set_read_only(path, not writable, recursive=False)
+
+
+def _hide(folder: str, empty: str, kept: Sequence[tuple[str, int, bool]]) -> None:
+    os.makedirs(empty, exist_ok=True)
+    kernel.mount(empty, folder, flags=kernel.MS_BIND)
+    for path, fd, writable in kept:
+        if path.startswith(folder + "/"):
+            os.makedirs(path, exist_ok=True)
+            kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
+            kernel.set_read_only(path, not writable, recursive=False)
+    kernel.set_read_only(folder, True, recursive=False)
 
 
 def _mount_overlay(lower: str, destination: str, scratch: str) -> None:
