@@ -95,3 +95,17 @@ def test_damaged_content_is_removed_not_used(store: CacheStore, tmp_path: Path) 
 def test_keys_that_github_refuses(store: CacheStore, tmp_path: Path, key: str) -> None:
     with pytest.raises(CacheError):
         _save(store, tmp_path, key)
+
+
+def test_what_is_no_cache_of_ours_is_passed_over(store: CacheStore, tmp_path: Path) -> None:
+    assert _save(store, tmp_path, "k")
+    (scope,) = {path.parent.parent for path in (tmp_path / "store").glob("*/*/manifest.json")}
+    (tmp_path / "store" / "README").write_text("x")
+    (scope / "a file").write_text("x")
+    (scope / "without manifest").mkdir()
+    (scope / "a folder" / "manifest.json").mkdir(parents=True)
+    (scope / "older").mkdir()
+    (scope / "older" / "manifest.json").write_text('{"id": "older"}')
+    assert [entry.key for entry in store.find_all()] == ["k"]
+    assert _key(store.find("k", [], VERSION, MAIN)) == "k"
+    assert store.evict() == []

@@ -280,7 +280,7 @@ class CacheStore:
         try:
             with os.scandir(self._folder) as found:
                 names = [entry.name for entry in found if entry.is_dir() and entry.name != "tmp"]
-        except FileNotFoundError:
+        except OSError:
             return
         for name in names:
             yield from self._in_folder(self._folder / name)
@@ -293,12 +293,12 @@ class CacheStore:
     def _in_folder(self, folder: Path) -> Iterator[CacheEntry]:
         try:
             names = [place.name for place in folder.iterdir()]
-        except FileNotFoundError:
+        except OSError:
             return
         for name in names:
             manifest = folder / name / "manifest.json"
-            # A cache that is evicted at this moment, or whose disk is damaged, is simply no cache.
-            with suppress(FileNotFoundError, msgspec.MsgspecError):
+            # What is evicted at this moment, damaged, or left by another version is simply no cache.
+            with suppress(OSError, msgspec.MsgspecError):
                 entry = msgspec.json.decode(manifest.read_bytes(), type=CacheEntry)
                 if entry.id == name:
                     yield msgspec.structs.replace(entry, last_used_at=manifest.stat().st_mtime)
