@@ -52,6 +52,14 @@ def test_an_expression_without_contexts_says_where_they_come_from(cli: Cli) -> N
     assert "--context FILE" in result.stderr
 
 
+def test_who_only_looks_leaves_nothing(cli: Cli) -> None:
+    cli.workflow(steps("exit 0"))
+    cli.commit()
+    for argv in (("plan",), ("run", "-n"), ("run", "-l"), ("run", "-g"), ("run", "--validate"), ("lint",)):
+        assert cli(*argv).returncode == 0
+        assert not (cli.path / ".akashic").exists(), argv
+
+
 def test_a_plan_says_why_not(cli: Cli) -> None:
     cli.workflow(steps("exit 0", more="    if: github.event_name == 'release'\n"))
     cli.commit()

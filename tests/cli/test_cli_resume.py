@@ -261,6 +261,9 @@ def test_it_works_without_root(cli: Cli) -> None:
     cli.commit()
     failed = akashic("run")
     assert failed.returncode == 1, failed.stdout + failed.stderr
+    left = [one for one in (cli.path / ".akashic").rglob("*") if one.is_dir() and not one.is_symlink()]
+    closed = [one for one in left if one.stat().st_mode & 0o700 != 0o700]
+    assert closed == [], "`rm -rf .akashic` would fail"
     cli.write("app.txt", "good\n")
     result = akashic("resume", "1")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -43,15 +43,16 @@ class Application:
         self._look: Look | None = None
 
     @classmethod
-    def open(cls, cwd: Path, environ: Mapping[str, str]) -> Application:
+    def open(cls, cwd: Path, environ: Mapping[str, str], *, keeps: bool = True) -> Application:
         """The parts for the repository around `cwd`; inside a step, those of the run that the step is of.
+        Without `keeps` no folder is made for what is kept: for who only reads the checkout.
 
         Raises UsageError outside a git checkout, or where no state can be kept.
         """
         if environ.get("AKASHIC_ROOT") and environ.get("AKASHIC_STATE"):
             return cls(Path(environ["AKASHIC_ROOT"]), Path(environ["AKASHIC_STATE"]), environ)
         root, _ = find_root(cwd)
-        return cls(root, state_folder(root, environ), environ)
+        return cls(root, state_folder(root, environ, make=keeps), environ)
 
     @cached_property
     def user(self) -> str:

@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from akashic.errors import UsageError
 from akashic.git import git_output, git_start
@@ -17,8 +18,7 @@ _REMOTE = re.compile(r"[:/](?P<owner>[^/:]+)/(?P<name>[^/]+?)(?:\.git)?/?$")
 _ZERO = "0" * 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class Repository(msgspec.Struct, frozen=True, kw_only=True):
     """The repository that a run is about. `root` is the folder with `.github/workflows` or `akashic.yaml`,
     which may lie below `top`, the checkout's top; then `prefix` is the way from top to root."""
 
@@ -253,14 +253,14 @@ def _merge_base(repository: Repository, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
+def state_folder(root: Path, environ: Mapping[str, str], *, make: bool = True) -> Path:
     """Where everything about this repository is kept: AKASHIC_STATE, or `.akashic` in the root.
 
     The folder is made on first use and hides itself from git. Raises UsageError when it cannot be made.
     """
     folder = Path(environ["AKASHIC_STATE"]) if environ.get("AKASHIC_STATE") else root / ".akashic"
     ignore = folder / ".gitignore"
-    if ignore.exists():
+    if not make or ignore.exists():
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+import msgspec
 
 if TYPE_CHECKING:
     from akashic.app import Application
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandContext:
+class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
     """Where a command runs and how it speaks. `color` is false without a terminal, with `--no-color`,
     `NO_COLOR` or `CI`; `json` asks for one JSON object a line on stdout and nothing else there."""
 
@@ -33,12 +33,13 @@ class CommandContext:
     stdout: TextIO = sys.stdout
     stderr: TextIO = sys.stderr
 
-    def application(self) -> Application:
-        """The parts, for the repository that `cwd` lies in. Raises UsageError outside a repository."""
+    def application(self, *, keeps: bool = True) -> Application:
+        """The parts, for the repository that `cwd` lies in; without `keeps` for a command that leaves nothing
+        behind. Raises UsageError outside a repository."""
         # Imported here, at the door: `akashic --version` and usage errors must not pay for it.
         from akashic.app import Application
 
-        return Application.open(self.cwd, self.environ)
+        return Application.open(self.cwd, self.environ, keeps=keeps)
 
 
 class Command(Protocol):

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
-    application = context.application()
+    application = context.application(keeps=False)
     overrides = overrides_of(args.local_repository, context)
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
     request = request_of(args, context)

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         return EXIT_OK
     request = request_of(args, context)
     overrides = overrides_of(args.local_repository, context)
-    application = context.application()
+    shows = args.validate or args.list or args.graph or args.dry_run
+    application = context.application(keeps=not shows)
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
     if args.validate:
         loaded = load_workflows(application, request, cwd=context.cwd, remote=remote)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import threading
 import time
@@ -15,11 +14,13 @@ import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.executors import process
+from akashic.executors.architecture import machine_architecture
 from akashic.executors.host import keeping, workspace
 from akashic.executors.host.limits import Limited
 from akashic.executors.host.paths import read_beneath, write_beneath
 from akashic.executors.host.place import Place
 from akashic.executors.host.refreshing import refresh
+from akashic.executors.host.sandbox_folder import free_overlay
 from akashic.executors.protocol import (
     ExecutorError,
     ExitStatus,
@@ -33,9 +34,6 @@ from akashic.executors.without_images import WithoutImages
 
 if TYPE_CHECKING:
     from akashic.executors.host.services import Services
-
-_ARCHITECTURES = {"x86_64": "X64", "amd64": "X64", "aarch64": "ARM64", "arm64": "ARM64",
-                  "armv7l": "ARM", "i686": "X86"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,7 @@ class HostSandbox(WithoutImages):
         self.home = layout.home
         self.runner_files = layout.runner_files
         self.tool_cache = tool_cache
-        self.arch = _ARCHITECTURES.get(platform.machine().lower(), platform.machine().upper())
+        self.arch = machine_architecture()
         self.services: Mapping[str, ServiceInfo] = {}
         self.container: Mapping[str, Any] = {}
         self.notes: Sequence[str] = [*notes, *place.notes]
@@ -261,6 +259,8 @@ class HostSandbox(WithoutImages):
         if any(not os.path.isdir(f"{scratch}/upper") for scratch in self._overlays.values()):
             return False  # The changes were in memory, and are gone with the mounts.
         shutil.rmtree(layout.services, ignore_errors=True)
+        for scratch in (*self._overlays.values(), f"{layout.scratch}/cache"):
+            free_overlay(scratch)
         size_bytes = keeping.size_of(layout.folder, keeping.KEPT_BYTES_MAX)
         if size_bytes > keeping.KEPT_BYTES_MAX:
             return False

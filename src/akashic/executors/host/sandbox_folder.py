@@ -25,3 +25,9 @@ def remove_folder(folder: str) -> None:
 
     shutil.rmtree(folder, onerror=allow)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_overlay(scratch: str) -> None:
+    """Remove what the kernel left of an overlay mount that is gone. Nobody but root may even look into it, so
+    that `rm -rf` of the folders above would fail."""
+    remove_folder(f"{scratch}/work")
