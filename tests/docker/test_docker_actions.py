@@ -184,8 +184,12 @@ def test_failures_say_what_is_wrong(shop: Any, make_action: Any) -> None:
     make_action(
         "broken", "runs: {using: docker, image: Dockerfile}", "", "FROM {base}\nRUN echo no; exit 9\n"
     )
+    make_action("based", "runs: {using: docker, image: Dockerfile}", "", "FROM localhost:9/none:1\n")
     run = shop.run(
         """
+        based:
+          runs-on: ubuntu-latest
+          steps: [{uses: actions/checkout@v4}, {uses: ./based}]
         fails:
           runs-on: ubuntu-latest
           steps:
@@ -203,6 +207,7 @@ def test_failures_say_what_is_wrong(shop: Any, make_action: Any) -> None:
     )
     assert run.value("fails", "outcome") == "failure" and "exit code 7" in run.text
     assert any("RUN echo no" in line for line in run.lines("broken"))
+    assert "the engine has no image localhost:9/none:1, and it must not be pulled" in run.text
     assert "akashic-test/nothing:9" in run.text and "never=run" not in run.lines("missing")
 
 

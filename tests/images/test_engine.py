@@ -12,7 +12,6 @@ import pytest
 
 from akashic.errors import UsageError
 from akashic.images.archive import import_archive
-from akashic.images.dockerfile import base_images
 from akashic.images.engine import EngineOptions, EnginePlan, build_args
 from akashic.images.engine_choice import choose_engine
 from akashic.images.layout import build_layout
@@ -20,17 +19,6 @@ from akashic.images.read import read_config, read_manifest
 from akashic.images.source import Source, find_source
 from akashic.images.spec import ImageSpec
 from akashic.images.store import ImageError, digest_of
-
-
-def test_base_images_are_those_that_are_not_stages() -> None:
-    text = """ARG VERSION=3.11
-FROM --platform=$BUILDPLATFORM python:${VERSION}-slim AS base
-FROM base AS build
-FROM scratch
-FROM ${OTHER:-alpine:3} AS last
-"""
-    assert base_images(text, {}) == ("python:3.11-slim", "alpine:3")
-    assert base_images(text, {"VERSION": "3.13"})[0] == "python:3.13-slim"
 
 
 def test_without_a_dockerfile_or_an_engine_auto_says_why_and_docker_refuses(spec: ImageSpec) -> None:

@@ -91,3 +91,17 @@ def test_a_container_of_the_wrong_kind_is_told(
 ) -> None:
     outcome = house.run(container + STEPS)
     assert message in outcome.result.reason and not opened
+
+
+def test_the_env_of_containers_and_services_knows_the_runner(house: Any, opened: list[SandboxSpec]) -> None:
+    house.run(
+        """
+container: {image: "node:20", env: {SYSTEM: "${{ runner.os }}", WHOSE: "${{ runner.environment }}"}}
+services:
+  db: {image: "postgres:16", env: {ARCH: "${{ runner.arch }}"}}
+"""
+        + STEPS
+    )
+    assert opened[0].container is not None
+    assert opened[0].container.env == {"SYSTEM": "Linux", "WHOSE": "self-hosted"}
+    assert opened[0].services[0].env["ARCH"] in ("X64", "ARM64", "ARM", "X86")

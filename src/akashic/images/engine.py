@@ -14,13 +14,13 @@ from typing import IO, Any, cast
 import msgspec
 
 from akashic.cancellation import Cancellation
+from akashic.containers.dockerfile import base_images, declared_args
 from akashic.containers.engine import Engine
 from akashic.containers.errors import BuildFailed, NotFound
 from akashic.images import provenance, sbom
 from akashic.images.archive import import_archive
 from akashic.images.buildkit import DockerfileBuild, build, context_tar
 from akashic.images.config import image_labels, timestamp
-from akashic.images.dockerfile import base_images, declared_args
 from akashic.images.inventory import packages_of
 from akashic.images.layout import BuildOptions, BuiltImage, LeftOut
 from akashic.images.naming import attach_documents, name_image

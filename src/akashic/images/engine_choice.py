@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from akashic.containers.auth import find_credentials
+from akashic.containers.dockerfile import base_images
 from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
 from akashic.containers.references import parse_image_name
 from akashic.errors import AkashicError, UsageError
-from akashic.images.dockerfile import base_images
 from akashic.images.registry import Repository
 from akashic.images.spec import ImageSpec
 

@@ -35,7 +35,13 @@ from akashic.runner.services import close_services
 from akashic.runner.shells import DEFAULT, IN_CONTAINER, IN_IMAGE, Shell
 from akashic.runner.state import Frame, JobState
 from akashic.runner.steps import StepRunner
-from akashic.runner.variables import akashic_variables, github_variables, runner_context, runner_variables
+from akashic.runner.variables import (
+    akashic_variables,
+    early_runner_context,
+    github_variables,
+    runner_context,
+    runner_variables,
+)
 from akashic.workflow.expressions import Scope, interpolate
 from akashic.workflow.expressions.coercion import to_string
 
@@ -214,7 +220,9 @@ class _Attempt:
         return self._result(conclusion, reason=self._cancellation.reason if cancelled else message)
 
     def _open(self, contexts: dict[str, Any], env: dict[str, str]) -> Sandbox:
-        spec = build_spec(self._request, self._parts, Scope(contexts={**contexts, "env": env}))
+        runner = early_runner_context(debug=self._parts.step_debug)
+        scope = Scope(contexts={**contexts, "env": env, "runner": runner})
+        spec = build_spec(self._request, self._parts, scope)
         self._in_container = spec.container is not None
         return self._parts.executor.open(spec, cancellation=self._cancellation)
 

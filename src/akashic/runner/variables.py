@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from akashic.engine.requests import JobRequest
+from akashic.executors.architecture import machine_architecture
 from akashic.executors.protocol import Sandbox
 from akashic.runner.places import in_container
 from akashic.workflow.contexts import GITHUB_VARIABLES
@@ -118,19 +119,29 @@ def github_variables(github: Mapping[str, Any]) -> dict[str, str]:
     return variables
 
 
-def runner_context(sandbox: Sandbox, *, debug: bool) -> dict[str, Any]:
-    """The `runner` context."""
+def early_runner_context(*, debug: bool) -> dict[str, Any]:
+    """What of the `runner` context is known before a job has its place: the `env` of its container and of its
+    services may use it (GitHub's "Contexts", "Context availability")."""
     context = {
-        "os": sandbox.os,
-        "arch": sandbox.arch,
+        "os": "Linux",
+        "arch": machine_architecture(),
         "name": RUNNER_NAME,
         "environment": "self-hosted",
+    }
+    return {**context, "debug": "1"} if debug else context
+
+
+def runner_context(sandbox: Sandbox, *, debug: bool) -> dict[str, Any]:
+    """The `runner` context."""
+    return {
+        **early_runner_context(debug=debug),
+        "os": sandbox.os,
+        "arch": sandbox.arch,
         "temp": sandbox.temp,
         "tool_cache": sandbox.tool_cache,
         # In a container as GitHub has it: the folder around the workspace.
         "workspace": posixpath.dirname(sandbox.workspace) if in_container(sandbox) else sandbox.workspace,
     }
-    return {**context, "debug": "1"} if debug else context
 
 
 def runner_variables(runner: Mapping[str, Any]) -> dict[str, str]:

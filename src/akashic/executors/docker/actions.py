@@ -11,12 +11,15 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.containers.context import packed_context
+from akashic.containers.dockerfile import base_images
 from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
+from akashic.containers.images import PullPolicy
 from akashic.containers.streams import Demultiplexer
 from akashic.containers.transport import Hijacked
 from akashic.executors import process
@@ -39,23 +42,34 @@ def build(
     *,
     on_output: OutputSink,
     cancellation: Cancellation,
-    pull: bool,
+    pull: PullPolicy,
     platform: str = "",
     anonymous: bool = False,
 ) -> str:
-    """The image of a Dockerfile; what has been built from the same files is taken again."""
+    """The image of a Dockerfile; what has been built from the same files is taken again. The images that it
+    starts from come as `pull` says: left alone, a builder gets those that are missing."""
+    always = pull == "always"
     try:
         with packed_context(context, dockerfile) as (archive, digest):
             name = f"{REPOSITORY}:{digest[:32]}{'-' + platform.replace('/', '-') if platform else ''}"
-            if not pull and engine.images.exists(name):
+            if not always and engine.images.exists(name):
                 on_output(f"{dockerfile}: built before from the same files\n".encode(errors="replace"))
                 return name
+            for base in () if always else _base_images(context, dockerfile):
+                engine.images.ensure(
+                    base,
+                    pull,
+                    say=line_sink(on_output),
+                    cancellation=cancellation,
+                    platform=platform,
+                    anonymous=anonymous,
+                )
             engine.images.build(
                 archive,
                 dockerfile=dockerfile,
                 tags=(name,),
                 labels={JOB: "action"},
-                pull=pull,
+                pull=always,
                 platform=platform,
                 anonymous=anonymous,
                 say=line_sink(on_output),
@@ -64,6 +78,14 @@ def build(
             return name
     except EngineError as error:
         raise ExecutorError(error.message, hint=error.hint) from error
+
+
+def _base_images(context: str, dockerfile: str) -> Sequence[str]:
+    try:
+        text = Path(context, dockerfile).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()  # The builder says what is wrong.
+    return base_images(text, {})
 
 
 class ActionRun:

@@ -279,7 +279,7 @@ class DockerSandbox:
             dockerfile,
             on_output=on_output,
             cancellation=cancellation,
-            pull=self._pull == "always",
+            pull=self._pull,
             platform=self._platform,
             anonymous=self._anonymous,
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
+_COPY_FROM = re.compile(r"^\s*COPY\s+(?:--\S+\s+)*?--from=(\S+)\s", re.IGNORECASE | re.MULTILINE)
 _ARG = re.compile(r"^\s*ARG\s+(\w+)(?:=(\S+))?", re.IGNORECASE | re.MULTILINE)
 
 
@@ -15,7 +16,8 @@ def declared_args(dockerfile: str) -> set[str]:
 
 
 def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:
-    """The images that a Dockerfile starts from, build arguments filled in; stages of its own left out."""
+    """The images that a Dockerfile starts and copies from, build arguments filled in; stages of its own left
+    out."""
     values: dict[str, str] = {}
     for name, default in _ARG.findall(dockerfile):
         values.setdefault(name, _filled(default.strip("\"'"), values | dict(build_args)))
@@ -27,6 +29,9 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ..
         if name.lower() not in stages and name not in ("", "scratch"):
             found.append(name)
         stages.add(stage.lower())
+    # A stage may be called by its number; what an argument names no builder fills in here.
+    copied = [name for name in _COPY_FROM.findall(dockerfile) if "$" not in name and not name.isdigit()]
+    found += [name for name in copied if name.lower() not in stages]
     return tuple(dict.fromkeys(found))
 
 
