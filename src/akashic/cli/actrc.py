@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 ACTRC_BYTES_MAX = 64 * 1024
+FILES_MAX = 3
 _SWITCHES = (
     "--action-offline-mode", "--bug-report", "--detect-event", "--dry-run", "--dryrun", "--graph", "--json",
     "--list", "--list-options", "--log-prefix-job-id", "--no-recurse", "--no-skip-checkout", "--privileged",
@@ -29,11 +30,14 @@ def with_actrc(
 
     A flag of a file that Akashic does without is left out, and `say` is told; those about containers are left
     out silently when the jobs run in none, because act writes such a file for everybody at its first start.
+    So is what a file that came with the repository must not say; that is told.
     """
     found: list[str] = []
-    for file in actrc_files(cwd, environ):
+    files = actrc_files(cwd, environ)
+    for file in files:
         if file.is_file():
-            found += _of_file(file, environ, say, on_host=not _names_docker(argv))
+            came_along = len(files) == FILES_MAX and file is files[-1]
+            found += _of_file(file, environ, say, on_host=not _names_docker(argv), came_along=came_along)
     return found + _plain(argv)
 
 
@@ -52,9 +56,11 @@ def _names_docker(argv: Sequence[str]) -> bool:
 
 
 def _of_file(
-    file: Path, environ: Mapping[str, str], say: Callable[[str], None], *, on_host: bool
+    file: Path, environ: Mapping[str, str], say: Callable[[str], None], *, on_host: bool, came_along: bool
 ) -> list[str]:
-    from akashic.cli.act_options import is_refused  # who has no such file does not pay for it
+    # Who has no such file does not pay for it.
+    from akashic.cli.act_options import is_refused
+    from akashic.cli.actrc_trust import objection
 
     found: list[str] = []
     with file.open("rb") as stream:
@@ -68,6 +74,10 @@ def _of_file(
             continue
         if is_refused(option):
             say(f"{file}: {option} is left out: akashic does without this option of act")
+            continue
+        reason = objection(line, words, file, environ) if came_along else ""
+        if reason:
+            say(f"{file}: {option} is left out: {reason}; type it, or write it into ~/.actrc, if you mean it")
             continue
         found += _plain(words)
     return found
