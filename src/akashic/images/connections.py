@@ -60,13 +60,15 @@ class Connections:
     """The connections to one registry and to where it sends us.
 
     `insecure`: certificates are not checked, and plain HTTP is used where TLS is not spoken. A registry on
-    this machine's loopback is treated so without being asked, as container engines do.
+    this machine's loopback is treated so without being asked, as container engines do; other machines that it
+    leads to are not.
     """
 
     def __init__(self, host: str, *, insecure: bool, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._host = _HUB_HOST if host in (HUB, f"index.{HUB}") else host
-        self._lenient = insecure or is_loopback(host)
+        self._insecure = insecure
+        self._near = is_loopback(host)
         self._scheme = ""
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
 
@@ -80,7 +82,7 @@ class Connections:
         """`https://host`, or `http://host` where that is allowed and TLS is not spoken."""
         if not self._scheme:
             self._scheme = "https"
-            if self._lenient:
+            if self._lenient(self._host):
                 try:
                     self._send("HEAD", "https", self._host, "/v2/", {}, None).read()
                 except (OSError, http.client.HTTPException):
@@ -88,10 +90,13 @@ class Connections:
                 self.close()
         return f"{self._scheme}://{self._host}"
 
+    def _lenient(self, netloc: str) -> bool:
+        return self._insecure or (self._near and is_loopback(netloc))
+
     def check_realm(self, url: str) -> None:
         """Raises UsageError unless credentials may be sent to a token server."""
         parts = urlsplit(url)
-        secure = parts.scheme == "https" or (parts.scheme == "http" and self._lenient)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and self._lenient(parts.netloc))
         if not parts.hostname or not secure:
             raise UsageError(
                 f"{self._host}: the registry asks to sign in at {url[:200]!r}, which is not https",
@@ -113,7 +118,7 @@ class Connections:
             parts = urlsplit(url)
             if parts.scheme not in ("https", "http") or not parts.netloc or "@" in parts.netloc:
                 raise RegistryUnreachable(f"{self._host}: the registry leads to {url[:200]!r}")
-            if parts.scheme == "http" and not self._lenient:
+            if parts.scheme == "http" and not self._lenient(parts.netloc):
                 raise RegistryUnreachable(f"{self._host}: the registry leads to {url[:200]!r}, not encrypted")
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             response = self._try(method, parts.scheme, parts.netloc, target, sent, body)
@@ -121,7 +126,7 @@ class Connections:
                 return Reply(response, stream=stream)
             response.read()
             following = urljoin(url, response.headers.get("Location", ""))
-            if urlsplit(following).netloc != parts.netloc:
+            if urlsplit(following)[:2] != parts[:2]:
                 # A storage server is nobody to know who we are; its URL is signed already.
                 sent.pop("Authorization", None)
             url = following
@@ -180,7 +185,7 @@ class Connections:
             made = http.client.HTTPConnection(netloc, timeout=self._timeout_s)
         else:
             context = ssl.create_default_context()
-            if self._lenient:
+            if self._lenient(netloc):
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             made = http.client.HTTPSConnection(netloc, timeout=self._timeout_s, context=context)
