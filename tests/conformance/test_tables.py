@@ -154,10 +154,23 @@ def test_event(name: str) -> None:
     keys = set(row.get("filters", "").split()) | ({"types"} if types is not None else set())
     assert kind.keys == keys
     if "ref" in row:
-        repository = Repository.__new__(Repository)
-        values = {"default_branch": "main", "branch": "feature", "tag": ""}
-        for field, value in values.items():
-            object.__setattr__(repository, field, value)
+        repository = Repository(
+            root=Path("/r"),
+            top=Path("/r"),
+            prefix="",
+            name="o/r",
+            commit="0" * 40,
+            parent="",
+            branch="feature",
+            tag="",
+            dirty=False,
+            default_branch="main",
+            author="a",
+            author_email="a@example.com",
+            committed_at="2024-01-01T00:00:00Z",
+            message="m",
+            remote_url="",
+        )
         assert event_ref(name, row["payload"], repository) == row["ref"]
 
 

@@ -177,6 +177,8 @@ class House:
         }
         full = JobRequest(**{**fields, **request})
         result = JobRunner(parts).run(full, recorder, cancellation or Cancellation())
+        # As at the end of a run: what tests look for on the disk must not be on its way out.
+        parts.executor.finish()
         lines = parts.logs.read("run", full.key, full.attempt)
         return Outcome(result, recorder, "\n".join(line.text for line in lines), parts)
 

@@ -8,12 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Literal
 
+import msgspec
 from msgspec.structs import replace as evolve
 
 from akashic.app.application import Application
@@ -43,15 +43,14 @@ GITHUB_URL = "https://github.com"
 JOBS_AT_ONCE_MIN, JOBS_FOR_EACH_CORE = 4, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriveOptions:
+class DriveOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a person chose for this process; not part of the run's record. `secrets` come on top of those of
     the secrets file, for every environment. `break_at` names steps as `job/step`."""
 
     sandbox: SandboxMode = "auto"
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    overrides: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    overrides: Mapping[str, str] = msgspec.field(default_factory=dict)
     builtins: bool = True
     offline: bool = False
     jobs_max: int = 0
@@ -129,7 +128,7 @@ class _JobPort:
     ) -> None:
         self._application = application
         parts = runner_parts(application, created, options)
-        self._runner = JobRunner(replace(parts, open_services=services.open_job))
+        self._runner = JobRunner(evolve(parts, open_services=services.open_job))
         self.finish = parts.executor.finish
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from akashic.app.application import Application
 from akashic.app.github_event import (
@@ -33,8 +35,7 @@ ID_ATTEMPTS_MAX = 20
 NUMBER_DIGITS_MAX = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks for with `akashic run`, `plan` or `up`.
 
     `event_name` "" means push, or the only event that the workflows know. `payload` is what the user gave;
@@ -42,11 +43,11 @@ class Request:
     from the working tree. `branch` stands in for the one that is checked out."""
 
     event_name: str = ""
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    vars: Mapping[str, str] = field(default_factory=dict)
+    payload: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    inputs: Mapping[str, str] = msgspec.field(default_factory=dict)
+    vars: Mapping[str, str] = msgspec.field(default_factory=dict)
     workflows: Sequence[str] = ()
-    filter: JobFilter = field(default_factory=JobFilter)
+    filter: JobFilter = msgspec.field(default_factory=JobFilter)
     actor: str = ""
     branch: str = ""
     tag: str = ""
@@ -56,7 +57,7 @@ class Request:
     first_event: bool = False
     """Whether the event that stands first in the first workflow is meant, when none is named."""
     from_commit: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     jobs_max: int = 0
     executor: str = "host"
     changed: tuple[str, ...] | None = None
@@ -65,8 +66,7 @@ class Request:
     """Whether path filters hold whatever has changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Triggered:
+class Triggered(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow that the event triggers, ready to become a run."""
 
     loaded: LoadedWorkflow
@@ -75,8 +75,7 @@ class Triggered:
     inputs: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The workflows that an event triggers, and for each other one why not."""
 
     event_name: str
@@ -279,8 +278,6 @@ def _by_sequence(application: Application, ids: Sequence[str], wanted: int) -> s
 
 
 def _with_branches(repository: Repository, request: Request) -> Repository:
-    from dataclasses import replace
-
     if request.branch:
         repository = replace(repository, branch=request.branch, tag="")
     if request.tag:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from akashic.app.repository import Repository
 from akashic.errors import AkashicError, UsageError
@@ -25,8 +26,7 @@ RemoteReader = Callable[[str], str]
 """`owner/repo/.github/workflows/file.yml@ref` to the file's text; raises AkashicError when it has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedWorkflow:
+class LoadedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow and the texts that a run of it depends on, itself (by path) and its calls (by `uses:`)."""
 
     workflow: Workflow
@@ -133,14 +133,13 @@ def load(tree: WorkflowTree, path: str, remote: RemoteReader) -> LoadedWorkflow:
     return LoadedWorkflow(workflow=workflow, sources=calls.sources)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Calls:
+class _Calls(msgspec.Struct, kw_only=True):
     """The reusable workflows that a workflow calls, directly or not; each is read and parsed once."""
 
     tree: WorkflowTree
     remote: RemoteReader
     sources: dict[str, str]
-    levels: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int] = msgspec.field(default_factory=dict)
 
     def levels_below(self, workflow: Workflow, source: str, chain: tuple[str, ...]) -> int:
         """How many levels of calls stand below a workflow. `source` is its reference, "" for one of this

@@ -33,6 +33,10 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
     stdout: TextIO = sys.stdout
     stderr: TextIO = sys.stderr
 
+    def complain(self, text: str) -> None:
+        """Write a line to standard error."""
+        self.stderr.write(f"{text}\n")
+
     def application(self, *, keeps: bool = True) -> Application:
         """The parts, for the repository that `cwd` lies in; without `keeps` for a command that leaves nothing
         behind. Raises UsageError outside a repository."""

@@ -25,12 +25,12 @@ GROUP_QUEUE_MAX = 100
 
 def plan_of(state: RunState, instance: InstanceState) -> InstancePlan | str:
     """The instance's plan, or a sentence that says why it cannot run."""
-    if instance.plan is None:
+    if instance.plan.found is None:
         try:
-            instance.plan = _evaluate(state, state.job_of(instance), instance)
+            instance.plan.found = _evaluate(state, state.job_of(instance), instance)
         except Refusal as refusal:
-            instance.plan = str(refusal)
-    return instance.plan
+            instance.plan.found = str(refusal)
+    return instance.plan.found
 
 
 def run_group(state: RunState) -> GroupWish | None:

@@ -10,8 +10,9 @@ thousand jobs must not copy itself at each event. Equal histories give equal sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from akashic.engine.events import GateOpened, GateReviewed, RunCreated
 from akashic.engine.requests import (
@@ -32,20 +33,18 @@ InstanceStatus = Literal["pending", "running", "finished"]
 GroupStatus = Literal["waiting", "held"]
 
 
-@dataclass(slots=True, kw_only=True)
-class Gate:
+class Gate(msgspec.Struct, kw_only=True):
     """The protection rules of an instance's environment, and who has said what about them."""
 
     opened: GateOpened
     binding: GateBinding
-    reviews: list[GateReviewed] = field(default_factory=list)
+    reviews: list[GateReviewed] = msgspec.field(default_factory=list)
     passed: bool = False
     approved_by: tuple[str, ...] = ()
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupWish:
+class GroupWish(msgspec.Struct, frozen=True, kw_only=True):
     """A concurrency group that an instance (or the run) must hold; `name` as people see it."""
 
     name: str
@@ -53,8 +52,7 @@ class GroupWish:
     queue_max: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstancePlan:
+class InstancePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The job-level keys of one instance, evaluated."""
 
     groups: tuple[GroupWish, ...] = ()
@@ -66,15 +64,29 @@ class InstancePlan:
     runner_group: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class InstanceState:
+class PlanMemo:
+    """What `plan_of` found (a string: why the instance cannot run). Not a part of the state, which is equal
+    whether it was asked for or not."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        self.found: InstancePlan | str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlanMemo)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class InstanceState(msgspec.Struct, kw_only=True):
     """One cell of a job's matrix. Times are those of the events, in seconds since the epoch; 0: not yet."""
 
     key: str
     path: str
     name: str
     matrix: dict[str, Any] | None = None
-    strategy: dict[str, Any] = field(default_factory=dict)
+    strategy: dict[str, Any] = msgspec.field(default_factory=dict)
     status: InstanceStatus = "pending"
     attempt: int = 0
     idempotency_key: str = ""
@@ -82,19 +94,17 @@ class InstanceState:
     conclusion: Conclusion | None = None
     result: JobResult | None = None
     reason: str = ""
-    steps: list[StepReport] = field(default_factory=list)
+    steps: list[StepReport] = msgspec.field(default_factory=list)
     gate: Gate | None = None
-    groups: dict[str, GroupStatus] = field(default_factory=dict)
+    groups: dict[str, GroupStatus] = msgspec.field(default_factory=dict)
     cancel_reason: str = ""
     created_at: float = 0.0
     started_at: float = 0.0
     finished_at: float = 0.0
-    plan: InstancePlan | str | None = field(default=None, compare=False, repr=False)
-    """What `plan_of` found (a string: why it cannot run); a memo, not a part of the state."""
+    plan: PlanMemo = msgspec.field(default_factory=PlanMemo)
 
 
-@dataclass(slots=True, kw_only=True)
-class JobState:
+class JobState(msgspec.Struct, kw_only=True):
     """One job of one frame. `unmet` counts the needs that have not ended; `lineage_ok` says that this job and
     all it depends on, directly or not, succeeded, `lineage_failed` that one of them failed."""
 
@@ -104,24 +114,23 @@ class JobState:
     needs: tuple[str, ...]
     unmet: int
     status: JobStatus = "waiting"
-    dependents: list[str] = field(default_factory=list)
-    instances: list[str] = field(default_factory=list)
+    dependents: list[str] = msgspec.field(default_factory=list)
+    instances: list[str] = msgspec.field(default_factory=list)
     unfinished: int = 0
     running: int = 0
     fail_fast: bool = True
     max_parallel: int = 0
     conclusion: Conclusion | None = None
-    conclusions: dict[str, Conclusion] = field(default_factory=dict)
+    conclusions: dict[str, Conclusion] = msgspec.field(default_factory=dict)
     """Of the instances, after `continue-on-error`."""
-    outputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = msgspec.field(default_factory=dict)
     reason: str = ""
     lineage_ok: bool = True
     lineage_failed: bool = False
     finished_at: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, kw_only=True):
     """One workflow being executed. `prefix` is "" for the run's own and `caller/` for a call; `source` is the
     reference that the workflow was found by; `depth` counts calls."""
 
@@ -134,22 +143,21 @@ class Frame:
     permissions: dict[str, str] | str | None = None
     depth: int = 0
     unfinished: int = 0
-    paths: list[str] = field(default_factory=list)
+    paths: list[str] = msgspec.field(default_factory=list)
     cancel_reason: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class RunState:
+class RunState(msgspec.Struct, kw_only=True):
     """A run. The dicts without values are ordered sets: the agenda of the next decision."""
 
     created: RunCreated
     attempt: int
     created_at: float
-    frames: dict[str, Frame] = field(default_factory=dict)
-    jobs: dict[str, JobState] = field(default_factory=dict)
-    instances: dict[str, InstanceState] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    groups: dict[str, GroupStatus] = field(default_factory=dict)
+    frames: dict[str, Frame] = msgspec.field(default_factory=dict)
+    jobs: dict[str, JobState] = msgspec.field(default_factory=dict)
+    instances: dict[str, InstanceState] = msgspec.field(default_factory=dict)
+    attempts: dict[str, int] = msgspec.field(default_factory=dict)
+    groups: dict[str, GroupStatus] = msgspec.field(default_factory=dict)
     group_wish: GroupWish | None = None
     name: str = ""
     """The `run-name`, evaluated; empty without one."""
@@ -162,25 +170,25 @@ class RunState:
     resumptions: int = 0
     last_at: float = 0.0
     finished_at: float = 0.0
-    resumptions_due: dict[str, Resumption] = field(default_factory=dict)
+    resumptions_due: dict[str, Resumption] = msgspec.field(default_factory=dict)
     """Instances whose next attempt takes up a kept one."""
     rerun_at: float = 0.0
     """When jobs were last run again; 0: never."""
 
-    ready: dict[str, None] = field(default_factory=dict)
+    ready: dict[str, None] = msgspec.field(default_factory=dict)
     """Jobs whose needs have ended and that are neither expanded nor skipped."""
-    queued: dict[str, None] = field(default_factory=dict)
+    queued: dict[str, None] = msgspec.field(default_factory=dict)
     """Instances that wait for nothing but a free place."""
-    held_up: dict[str, None] = field(default_factory=dict)
+    held_up: dict[str, None] = msgspec.field(default_factory=dict)
     """Instances that need a look at each decision: for a group, a gate, a call, or because they were
     cancelled."""
-    running: dict[str, None] = field(default_factory=dict)
+    running: dict[str, None] = msgspec.field(default_factory=dict)
     """Instances whose attempt a port has (calls are not among them)."""
-    to_cancel: dict[str, str] = field(default_factory=dict)
+    to_cancel: dict[str, str] = msgspec.field(default_factory=dict)
     """Running instances that are to end, and why."""
-    to_release: dict[tuple[str, str], None] = field(default_factory=dict)
+    to_release: dict[tuple[str, str], None] = msgspec.field(default_factory=dict)
     """Groups of instances that have ended: (key, group)."""
-    finished_frames: dict[str, None] = field(default_factory=dict)
+    finished_frames: dict[str, None] = msgspec.field(default_factory=dict)
 
     @property
     def run_id(self) -> str:

@@ -11,12 +11,12 @@ import select
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """One process to start. `env` is its whole environment; `stdin` and `output` are open descriptors that
     stay the caller's; `user` is (uid, gid) when it is not ours. It gets a session of its own, so a terminal's
     signals and prompts do not reach it."""

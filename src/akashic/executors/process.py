@@ -14,7 +14,8 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.executors.launching import Child, Command, Launcher
@@ -117,8 +118,7 @@ def _not_started(
     return ExitStatus(code=NOT_EXECUTABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(msgspec.Struct, frozen=True):
     status: ExitStatus
     output_closed: bool
 

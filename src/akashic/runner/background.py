@@ -8,7 +8,8 @@ includes it; what still runs is waited for before the post steps.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+
+import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.engine.requests import Conclusion
@@ -21,11 +22,10 @@ from akashic.workflow.model import Step, Template
 from akashic.workflow.parse_step import BACKGROUND_STEPS_MAX
 
 
-@dataclass(slots=True)
-class _Background:
+class _Background(msgspec.Struct):
     step: Step
     number: int
-    cancellation: Cancellation = field(default_factory=Cancellation)
+    cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
     thread: threading.Thread | None = None
     ended: Ended | None = None
     failure: BaseException | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.engine.requests import Conclusion
@@ -22,8 +23,7 @@ TIMEOUT_SOURCE = "step timeout"
 CANCEL_STEP_SOURCE = "cancel step"
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(msgspec.Struct):
     """How a step ended; `effects` are taken over when it is (a background step's: when it is waited for)."""
 
     step: Step
@@ -31,7 +31,7 @@ class Ended:
     outcome: Conclusion
     conclusion: Conclusion
     error: str = ""
-    effects: Effects = field(default_factory=Effects)
+    effects: Effects = msgspec.field(default_factory=Effects)
 
 
 class StepRunning(Protocol):
@@ -40,35 +40,44 @@ class StepRunning(Protocol):
     def run_embedded(self, step: Step, *, frame: Frame, number: int, body: Body | None = None) -> Ended: ...
 
 
-@dataclass(slots=True)
 class Call:
     """A step that is being executed. `env` is its `env` context."""
 
-    runner: StepRunning
-    state: JobState
-    step: Step
-    frame: Frame
-    number: int
-    name: str
-    id: str
-    env: dict[str, str]
-    scope: Scope
-    slot: CommandFiles
-    cancellation: Cancellation
-    timeout_s: float | None = None
-    effects: Effects = field(default_factory=Effects)
-    github: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
-    files_taken: bool = False
-    job_path: Callable[[str], str] = str
-    """From a path as the step's process sees it to the same file's path in the job; they differ in the
-    container of a Docker action."""
-    output: StepOutput = field(init=False)
-    commands: Commands = field(init=False)
-
-    def __post_init__(self) -> None:
-        state = self.state
-        writer = LineWriter(state.masker, state.log.sink(self.number))
+    def __init__(
+        self,
+        *,
+        runner: StepRunning,
+        state: JobState,
+        step: Step,
+        frame: Frame,
+        number: int,
+        name: str,
+        id: str,
+        env: dict[str, str],
+        scope: Scope,
+        slot: CommandFiles,
+        cancellation: Cancellation,
+    ) -> None:
+        self.runner = runner
+        self.state = state
+        self.step = step
+        self.frame = frame
+        self.number = number
+        self.name = name
+        self.id = id
+        self.env = env
+        self.scope = scope
+        self.slot = slot
+        self.cancellation = cancellation
+        self.timeout_s: float | None = None
+        self.effects = Effects()
+        self.github: dict[str, Any] = {}
+        self.error = ""
+        self.files_taken = False
+        self.job_path: Callable[[str], str] = str
+        """From a path as the step's process sees it to the same file's path in the job; they differ in the
+        container of a Docker action."""
+        writer = LineWriter(state.masker, state.log.sink(number))
         self.output = StepOutput(writer, state.masker, state.matchers)
         self.commands = make_commands(self, self.output)
 

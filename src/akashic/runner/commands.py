@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from akashic.engine.requests import Annotation
@@ -66,8 +66,7 @@ _NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A parsed command; property names are lower case."""
 
     name: str
@@ -135,15 +134,14 @@ def _unescape_bracket(text: str) -> str:
     )
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(msgspec.Struct):
     """What a step's commands and files change; the job takes it over when the step has ended."""
 
-    outputs: dict[str, str] = field(default_factory=dict)
-    state: dict[str, str] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
-    path: list[str] = field(default_factory=list)
-    annotations: list[Annotation] = field(default_factory=list)
+    outputs: dict[str, str] = msgspec.field(default_factory=dict)
+    state: dict[str, str] = msgspec.field(default_factory=dict)
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    path: list[str] = msgspec.field(default_factory=list)
+    annotations: list[Annotation] = msgspec.field(default_factory=list)
     summary: str = ""
     failed: bool = False
 

@@ -8,7 +8,8 @@ Behaviour: GitHub's "Workflow commands for GitHub Actions" (environment files) a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from akashic.runner.commands import BLOCKED_VARIABLES, Effects
 
@@ -79,8 +80,7 @@ def parse_paths(text: str) -> list[str]:
     return [line for line in text.removeprefix("\ufeff").splitlines() if line]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFiles:
+class CommandFiles(msgspec.Struct, frozen=True):
     """The five files of one step slot: their paths as the job sees them."""
 
     paths: dict[str, str]

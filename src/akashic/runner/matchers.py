@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from akashic.engine.requests import Annotation
 
@@ -28,8 +29,7 @@ class MatcherError(Exception):
     """A matcher's file is not valid; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(msgspec.Struct, frozen=True):
     regexp: re.Pattern[str]
     groups: dict[str, int]
     loop: bool

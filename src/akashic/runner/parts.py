@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import msgspec
 
 from akashic.driver.ports import Clock
 from akashic.engine.requests import JobRequest
@@ -43,8 +44,7 @@ Answer = Literal["retry", "continue", "abort"]
 """How a person leaves a breakpoint: run the step (again), go on with what happened, end the job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """A step at which the job stands still: before it runs (`before`) or after it failed (`failed`). `env`
     and `cwd` are exactly what the step's process gets; they hold secrets and are for the shell only."""
 
@@ -76,8 +76,7 @@ class BlockReporter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerParts:
+class RunnerParts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that jobs share. `executable_folder` holds the `akashic` script and is appended to PATH.
 
     `break_at` names steps as `job/step` (the job's key or id; the step's id, name or number)."""
@@ -95,7 +94,7 @@ class RunnerParts:
     actions: ActionResolver
     open_services: OpenServices | None = None
     sandbox_mode: Literal["auto", "strict", "off"] = "auto"
-    extra_env: Mapping[str, str] = field(default_factory=dict)
+    extra_env: Mapping[str, str] = msgspec.field(default_factory=dict)
     executable_folder: str = ""
     step_debug: bool = False
     breakpoint: Breakpoint | None = None

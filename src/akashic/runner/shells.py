@@ -7,7 +7,8 @@ codes, and custom shells).
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 from akashic.errors import AkashicError
 
@@ -19,8 +20,7 @@ class ShellError(AkashicError):
     """`shell:` names something that cannot run a script."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shell:
+class Shell(msgspec.Struct, frozen=True):
     """How to run scripts: `template` with `{0}` for the script's path, the file's ending, and whether the
     user wrote the template. `shown` is what the log says."""
 

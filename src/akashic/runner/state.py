@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from akashic.cancellation import Cancellation
 from akashic.driver.ports import JobReporter
@@ -29,8 +30,7 @@ SUMMARY_BYTES_MAX = 20 * 1024 * 1024
 """GitHub shows the summaries of at most 20 steps of 1 MiB."""
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame(msgspec.Struct):
     """Where a step stands: among the job's steps, or inside a composite action.
 
     `env` is the `env` context without the step's own; `contexts` are those that differ from the job's
@@ -40,15 +40,15 @@ class Frame:
     env: dict[str, str]
     contexts: dict[str, Any]
     cancellation: Cancellation
-    steps: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, Any] = msgspec.field(default_factory=dict)
     failed: bool = False
     parent: Frame | None = None
     action: ResolvedAction | None = None
     depth: int = 0
-    named: dict[str, int] = field(default_factory=dict)
-    saved: dict[int, dict[str, str]] = field(default_factory=dict)
+    named: dict[str, int] = msgspec.field(default_factory=dict)
+    saved: dict[int, dict[str, str]] = msgspec.field(default_factory=dict)
     """What actions saved for their later parts, by the identity of the step that uses them."""
-    prepared: dict[int, Frame] = field(default_factory=dict)
+    prepared: dict[int, Frame] = msgspec.field(default_factory=dict)
     """Frames of composite actions whose pre parts have run, by the identity of the step that uses them."""
 
     def fresh_id(self, base: str) -> str:
@@ -58,8 +58,7 @@ class Frame:
         return base if count == 1 else f"{base}_{count}"
 
 
-@dataclass(frozen=True, slots=True)
-class LaterStep:
+class LaterStep(msgspec.Struct, frozen=True):
     """A pre or post step: the step that uses the action, its condition, the frame it belongs to, and what
     it does (called with the `Call`)."""
 
@@ -69,13 +68,12 @@ class LaterStep:
     frame: Frame
     body: Callable[[Any], Conclusion]
     uses: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    saved: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = msgspec.field(default_factory=dict)
+    saved: Mapping[str, str] = msgspec.field(default_factory=dict)
     """With `uses`: what `body` is made from, so that a job that is taken up again can make it once more."""
 
 
-@dataclass(slots=True)
-class JobState:
+class JobState(msgspec.Struct):
     """One job attempt in progress. Changed by the job's thread only, apart from what is locked inside."""
 
     request: JobRequest
@@ -95,36 +93,36 @@ class JobState:
     slots: FileSlots
     default_shell: Shell = DEFAULT
     """What runs a script that names no shell."""
-    nodes: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, str] = msgspec.field(default_factory=dict)
     """The Node.js that runs actions in this job, by the major version that the action wants."""
-    matchers: Matchers = field(default_factory=Matchers)
-    exported: dict[str, str] = field(default_factory=dict)
-    path: list[str] = field(default_factory=list)
+    matchers: Matchers = msgspec.field(default_factory=Matchers)
+    exported: dict[str, str] = msgspec.field(default_factory=dict)
+    path: list[str] = msgspec.field(default_factory=list)
     failed: bool = False
     reason: str = ""
     """The first step that failed, and why."""
     aborted: bool = False
     number: int = 1
-    annotations: list[Annotation] = field(default_factory=list)
-    summaries: list[str] = field(default_factory=list)
+    annotations: list[Annotation] = msgspec.field(default_factory=list)
+    summaries: list[str] = msgspec.field(default_factory=list)
     summary_bytes: int = 0
-    reports: list[TestReport] = field(default_factory=list)
-    finished: list[StepReport] = field(default_factory=list)
+    reports: list[TestReport] = msgspec.field(default_factory=list)
+    finished: list[StepReport] = msgspec.field(default_factory=list)
     """The steps that have ended, in that order."""
-    masked: list[str] = field(default_factory=list)
+    masked: list[str] = msgspec.field(default_factory=list)
     """What steps asked to mask."""
-    notes: list[str] = field(default_factory=list)
-    posts: list[LaterStep] = field(default_factory=list)
-    actions: dict[str, ResolvedAction] = field(default_factory=dict)
-    images: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = msgspec.field(default_factory=list)
+    posts: list[LaterStep] = msgspec.field(default_factory=list)
+    actions: dict[str, ResolvedAction] = msgspec.field(default_factory=dict)
+    images: dict[str, str] = msgspec.field(default_factory=dict)
     """What Docker actions run: by `docker://…`, or by the Dockerfile's path on this machine."""
-    placed: set[str] = field(default_factory=set)
+    placed: set[str] = msgspec.field(default_factory=set)
     services: JobServices | None = None
     """Opened for the first step that may call them."""
     services_missing: bool = False
     """Whether they could not be opened; said once."""
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    hash_files: Callable[[Sequence[str]], str] = field(default=lambda patterns: "")
+    lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
+    hash_files: Callable[[Sequence[str]], str] = lambda patterns: ""
     started_at: float = 0.0
 
     @property

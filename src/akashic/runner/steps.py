@@ -129,7 +129,19 @@ class StepRunner:
         step_id = step.id or frame.fresh_id(_generated_id(step))
         slot = state.slots.take()
         own = alone or Cancellation()
-        call = Call(self, state, step, frame, number, name, step_id, frame.env, Scope(contexts={}), slot, own)
+        call = Call(
+            runner=self,
+            state=state,
+            step=step,
+            frame=frame,
+            number=number,
+            name=name,
+            id=step_id,
+            env=frame.env,
+            scope=Scope(contexts={}),
+            slot=slot,
+            cancellation=own,
+        )
         forget: Callable[[], None] = lambda: None  # noqa: E731
         timer: threading.Timer | None = None
         try:

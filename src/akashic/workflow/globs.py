@@ -11,8 +11,9 @@ the text, whatever the pattern: patterns and names come from strangers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+import msgspec
 
 from akashic.errors import UsageError
 
@@ -25,8 +26,7 @@ class GlobError(UsageError):
     """A filter pattern is not valid."""
 
 
-@dataclass(slots=True)
-class _State:
+class _State(msgspec.Struct):
     """One place in the chain: which characters lead to the next one, which stay, and whether it can be
     skipped (`skip`: to the next state; `jump`: past the next one)."""
 
@@ -45,15 +45,14 @@ class _State:
         return self.stay == "any" or (self.stay == "segment" and character != "/")
 
 
-@dataclass(slots=True)
-class Glob:
+class Glob(msgspec.Struct):
     """A compiled pattern."""
 
     pattern: str
     states: list[_State]
     skips: int = 0
     jumps: int = 0
-    moves: dict[str, tuple[int, int]] = field(default_factory=dict)
+    moves: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
 
     def matches(self, text: str) -> bool:
         """Whether the whole text matches."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from dataclasses import dataclass
+
+import msgspec
 
 from akashic.executors.host import kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Isolation:
+class Isolation(msgspec.Struct, frozen=True):
     """What is possible: `missing` says in words why not, and is empty when isolation works."""
 
     missing: str = ""

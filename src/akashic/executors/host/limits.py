@@ -12,7 +12,8 @@ import os
 import resource
 import threading
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from akashic.executors.host.cgroups import ControlGroup
 from akashic.executors.launching import Child, Command, Launcher, has_ended

@@ -22,8 +22,9 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+import msgspec
 
 from akashic.executors.host.keeping import trees_in_use
 from akashic.executors.protocol import ExecutorError, Tree
@@ -42,8 +43,7 @@ _GIT_ENV = {
 _SAFE = (*SAFE, "-c", "safe.directory=*", "-c", "core.attributesFile=/dev/null")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A tree to look at, never to change. `lock` is a descriptor that keeps it; close it when done."""
 
     path: str
@@ -53,8 +53,7 @@ class Prepared:
         os.close(self.lock)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     root: str
     top: str
     prefix: str

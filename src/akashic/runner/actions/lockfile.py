@@ -11,8 +11,9 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from akashic.errors import AkashicError, UsageError
 from akashic.runner.actions.uses import RepositoryUse, is_commit
@@ -26,8 +27,7 @@ class ActionMovedError(AkashicError):
     """A tag or branch points to another commit than the one that was locked."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockFile:
+class LockFile(msgspec.Struct, frozen=True):
     """`owner/repo@ref` (owner and repository in lower case) to a commit; of Docker actions, the image as it
     is written to its digest, "" when it has none. `images` is None in files that were written before."""
 

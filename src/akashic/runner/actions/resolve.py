@@ -6,9 +6,9 @@ A local action (`./path`) is read from the workspace when its step runs, as on G
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from akashic.actions.protocol import Builtin
@@ -25,8 +25,7 @@ DOCKERFILE_NAMES = ("Dockerfile", "dockerfile")
 METADATA_BYTES_MAX = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedAction:
+class ResolvedAction(msgspec.Struct, frozen=True, kw_only=True):
     """An action that is here: either `builtin` is set, or `metadata` and `folder` (the action's own folder
     on this machine) are; an image of `docker://` has `metadata` alone. `repository_folder` is the whole
     repository's copy; `origin` says where it came from."""

@@ -6,7 +6,8 @@ Source: GitHub's "Workflow syntax", `jobs.<job_id>.steps[*].uses`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from akashic.errors import AkashicError
 
@@ -14,22 +15,19 @@ _REPOSITORY = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)/([A-Za-z0-9_.-]+)((?:/[^
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#%=,!()-]{0,250}")
 
 
-@dataclass(frozen=True, slots=True)
-class LocalUse:
+class LocalUse(msgspec.Struct, frozen=True):
     """`./path`: a folder of the workspace when the step runs."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageUse:
+class ImageUse(msgspec.Struct, frozen=True):
     """`docker://image`."""
 
     image: str
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryUse:
+class RepositoryUse(msgspec.Struct, frozen=True):
     """`owner/repo[/path]@ref`."""
 
     owner: str

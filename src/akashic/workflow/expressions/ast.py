@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+
+class Literal(msgspec.Struct, frozen=True):
     value: Any
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """A named value: `github`, `env`, … `name` is as written."""
 
     name: str
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """`target.name`, `target[index]`; `index` is None for the object filter `*`."""
 
     target: Node
@@ -29,22 +27,19 @@ class Index:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     operand: Node
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     operator: str
     left: Node
     right: Node
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(msgspec.Struct, frozen=True):
     """`a && b && c` or `a || b || c`."""
 
     operator: str
@@ -52,8 +47,7 @@ class Logical:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """`name` is in lower case; `written` as in the text."""
 
     name: str

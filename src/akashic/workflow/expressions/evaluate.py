@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from akashic.workflow.expressions.ast import Call, Compare, Context, Index, Literal, Logical, Node, Not
 from akashic.workflow.expressions.coercion import (
@@ -25,8 +26,7 @@ from akashic.workflow.expressions.functions import PLAIN_FUNCTIONS, Budget
 from akashic.workflow.expressions.parser import STATUS_FUNCTIONS, Expression, parse_expression
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, kw_only=True):
     """What `success()`, `failure()` and `cancelled()` answer.
 
     For a job: success = no need failed, was cancelled or skipped; failure = a job it depends on, directly or
@@ -36,11 +36,10 @@ class Status:
     success: bool = True
     failure: bool = False
     cancelled: bool = False
-    needs: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What an expression may see: contexts by name; status functions only with `status`; `hashFiles` only
     with `hash_files` (patterns to digest, "" when nothing matches). A context that is not here is an
     error."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from akashic.workflow.expressions.coercion import parse_number
 from akashic.workflow.expressions.errors import ExpressionError
@@ -30,8 +31,7 @@ _KEYWORDS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """`kind` is "name", "literal", "end", or the operator itself; `value` is a literal's value."""
 
     kind: str

@@ -5,9 +5,10 @@ Source: GitHub's "Evaluate expressions"; the limits are those of GitHub's own pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+
+import msgspec
 
 from akashic.workflow.expressions.ast import Call, Compare, Context, Index, Literal, Logical, Node, Not
 from akashic.workflow.expressions.errors import ExpressionError
@@ -37,8 +38,7 @@ FUNCTIONS: dict[str, tuple[str, int, int]] = {
 """Every function by its name in lower case: how GitHub spells it, fewest and most arguments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """A parsed expression. `contexts` and `functions` are the names it uses, in lower case."""
 
     text: str
