@@ -14,6 +14,7 @@ from akashic.executors.docker.actions import action_config
 from akashic.executors.docker.create_options import parse_create_options
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.layout import Layout
+from akashic.executors.docker.opening import _objects
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, Tree
 
 HOSTILE = "a\" --privileged -v /:/host 'b' $(touch /tmp/x) `id` ; reboot \n--env EVIL=1"
@@ -140,3 +141,15 @@ def test_row_1_a_repository_s_name_makes_no_folder_outside(tmp_path: Path, name:
     layout = Layout.make(str(tmp_path / "box"), str(tmp_path / "tools"), name)
     assert Path(layout.host(layout.workspace)).resolve().is_relative_to(tmp_path / "box")
     assert layout.workspace != "/__w/_temp/_temp"
+
+
+def test_row_35_borrowed_objects_show_nothing_else_of_this_machine(tmp_path: Path) -> None:
+    own, lent, private = (tmp_path / name for name in ("own/.git", "lent/.git", "private"))
+    for folder in (own, lent):
+        (folder / "objects/pack").mkdir(parents=True)
+        (folder / "objects/info").mkdir()
+    (private / "pack").mkdir(parents=True)
+    (tmp_path / "objects").symlink_to(private)
+    lines = (lent / "objects", private, "/etc", "../../../objects", "/root/.ssh", "")
+    (own / "objects/info/alternates").write_text("".join(f"{line}\n" for line in lines))
+    assert _objects(str(tmp_path / "own")) == [str(own / "objects"), str(lent / "objects")]

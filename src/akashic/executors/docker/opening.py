@@ -404,7 +404,8 @@ def _objects(root: str) -> list[str]:
     waiting = [f"{folder}/objects" for folder in git_folders(root)]
     while waiting:
         folder = os.path.realpath(waiting.pop(0))
-        if folder in found or not os.path.isdir(folder):
+        # Whoever packed the repository wrote this list: nothing else of this machine is shown for it.
+        if folder in found or os.path.basename(folder) != "objects" or not os.path.isdir(f"{folder}/pack"):
             continue
         found.append(folder)
         try:
