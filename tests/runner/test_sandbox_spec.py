@@ -20,7 +20,7 @@ def opened(house: Any, monkeypatch: pytest.MonkeyPatch) -> list[SandboxSpec]:
     executor = ScriptedExecutor(str(house.folder / "scripted"), containers=True)
     original = executor.open
 
-    def watch(spec: SandboxSpec, *, cancellation: Cancellation) -> Any:
+    def watch(spec: SandboxSpec, *, cancellation: Cancellation, say: Any) -> Any:
         specs.append(spec)
         return original(spec, cancellation=cancellation)
 

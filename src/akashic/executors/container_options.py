@@ -14,7 +14,9 @@ from akashic.executors.protocol import (
     KeepingExecutor,
     Sandbox,
     SandboxSpec,
+    Say,
     Unsupported,
+    quiet,
 )
 
 PullPolicy = Literal["always", "missing", "never"]
@@ -74,12 +76,12 @@ class MixedExecutor:
     def capabilities(self) -> Capabilities:
         return self._containers.capabilities
 
-    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> Sandbox:
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation, say: Say = quiet) -> Sandbox:
         if spec.container is None and image_for(spec.labels, self._options) == HOST_IMAGE:
-            sandbox = self._host.open(spec, cancellation=cancellation)
+            sandbox = self._host.open(spec, cancellation=cancellation, say=say)
             sandbox.notes = (f"on this machine, which {', '.join(spec.labels)} stands for", *sandbox.notes)
             return sandbox
-        return self._containers.open(spec, cancellation=cancellation)
+        return self._containers.open(spec, cancellation=cancellation, say=say)
 
     def finish(self) -> None:
         self._containers.finish()

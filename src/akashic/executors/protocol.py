@@ -21,6 +21,14 @@ OutputSink = Callable[[bytes], None]
 """Called with raw chunks of merged stdout and stderr, in order, from one thread at a time."""
 
 
+Say = Callable[[str], None]
+"""Takes one line for people, without its end."""
+
+
+def quiet(_: str) -> None:
+    """A `Say` for who does not want to be told."""
+
+
 class ExecutorError(AkashicError):
     """The place of a job failed (not the job): it cannot be opened, is lost, has no disk or no permission."""
 
@@ -267,8 +275,10 @@ class Executor(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> Sandbox:
-        """A sandbox with its services healthy. Raises ExecutorError; leaves nothing behind when it does."""
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation, say: Say = quiet) -> Sandbox:
+        """A sandbox with its services healthy. What takes long (an image that is pulled) is told to `say`
+        while it lasts, from one thread at a time. Raises ExecutorError; leaves nothing behind when it
+        does."""
         ...
 
     def finish(self) -> None:

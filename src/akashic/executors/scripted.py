@@ -21,9 +21,11 @@ from akashic.executors.protocol import (
     ExitStatus,
     OutputSink,
     SandboxSpec,
+    Say,
     ServiceInfo,
     Tree,
     Unsupported,
+    quiet,
 )
 
 
@@ -63,7 +65,7 @@ class ScriptedExecutor:
             docker_actions=self.containers,
         )
 
-    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> ScriptedSandbox:
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation, say: Say = quiet) -> ScriptedSandbox:
         if spec.container is not None and not self.containers:
             raise Unsupported(
                 f"job {spec.job_key} runs in the container {spec.container.image}", hint="use docker"

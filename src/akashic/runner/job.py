@@ -156,7 +156,7 @@ class _Attempt:
 
             refuse_docker(actions.values(), self._parts.executor.capabilities)
         kept, taken_up = self._kept_job(), None
-        self._sandbox = sandbox = self._open(contexts, env)
+        self._sandbox = sandbox = self._open(contexts, env, set_up)
         self._state = state = self._first_state(sandbox, log, contexts, env)
         state.actions = actions
         if kept is not None and isinstance(sandbox, KeepingSandbox):
@@ -219,12 +219,12 @@ class _Attempt:
             conclusion = "timed_out"
         return self._result(conclusion, reason=self._cancellation.reason if cancelled else message)
 
-    def _open(self, contexts: dict[str, Any], env: dict[str, str]) -> Sandbox:
+    def _open(self, contexts: dict[str, Any], env: dict[str, str], set_up: PseudoStep) -> Sandbox:
         runner = early_runner_context(debug=self._parts.step_debug)
         scope = Scope(contexts={**contexts, "env": env, "runner": runner})
         spec = build_spec(self._request, self._parts, scope)
         self._in_container = spec.container is not None
-        return self._parts.executor.open(spec, cancellation=self._cancellation)
+        return self._parts.executor.open(spec, cancellation=self._cancellation, say=set_up.say)
 
     def _default_shell(self, sandbox: Sandbox) -> Shell:
         """What runs a script that names no shell: GitHub's "Running jobs in a container" says sh there."""

@@ -32,7 +32,9 @@ from akashic.executors.protocol import (
     ContainerSpec,
     ExecutorError,
     SandboxSpec,
+    Say,
     Unsupported,
+    quiet,
 )
 
 
@@ -98,15 +100,15 @@ class DockerExecutor:
                 self._engine = engine
             return self._engine
 
-    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> DockerSandbox:
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation, say: Say = quiet) -> DockerSandbox:
         try:
-            return self._open(spec, cancellation)
+            return self._open(spec, cancellation, say)
         except BaseException:
             if spec.resumes:
                 self._places.carry_over(spec)
             raise
 
-    def _open(self, spec: SandboxSpec, cancellation: Cancellation) -> DockerSandbox:
+    def _open(self, spec: SandboxSpec, cancellation: Cancellation, say: Say) -> DockerSandbox:
         container, options = self._wanted(spec)
         planned = [services.plan(service) for service in spec.services]
         around = self._around
@@ -114,7 +116,7 @@ class DockerExecutor:
             around = self._around_fork(spec, options, planned)
         try:
             engine = self.engine
-            opening = Opening(around, engine, spec, container, options, planned, cancellation)
+            opening = Opening(around, engine, spec, container, options, planned, cancellation, say)
             return opening.run()
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ from akashic.executors.protocol import (
     ContainerSpec,
     ExecutorError,
     SandboxSpec,
+    Say,
     ServiceInfo,
 )
 
@@ -72,6 +74,7 @@ class Opening:
         options: CreateOptions,
         planned: list[Service],
         cancellation: Cancellation,
+        say: Say,
     ) -> None:
         self._around = around
         self._engine = engine
@@ -81,6 +84,8 @@ class Opening:
         self._planned = planned
         self._cancellation = cancellation
         self._notes: list[str] = list(options.notes)
+        self._say_aloud = say
+        self._saying = threading.Lock()
         where = "container.ports"
         self._ports = parse_ports(where, (*container.ports, *options.ports))
         volumes = [parse_volume("container.volumes", text) for text in (*container.volumes, *options.volumes)]
@@ -159,12 +164,16 @@ class Opening:
         return self._engine.images.ensure(
             image,
             options.pull,
-            say=self._notes.append,
+            say=self._say,
             cancellation=self._cancellation,
             credentials=services.credentials_of(credentials, registry),
             platform=platform_ or options.platform,
             anonymous=self._spec.trust == "fork",
         )
+
+    def _say(self, line: str) -> None:
+        with self._saying:  # Images come at the same time.
+            self._say_aloud(line)
 
     def _make_network(self, belongings: Belongings) -> None:
         name = f"akashic-{belongings.mark}"

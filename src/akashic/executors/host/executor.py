@@ -28,7 +28,9 @@ from akashic.executors.protocol import (
     Capabilities,
     ExecutorError,
     SandboxSpec,
+    Say,
     Unsupported,
+    quiet,
 )
 from akashic.executors.without_images import CONTAINER_EXECUTORS
 
@@ -61,7 +63,7 @@ class HostExecutor:
             isolation=isolation.describe(),
         )
 
-    def open(self, spec: SandboxSpec, *, cancellation: Cancellation) -> HostSandbox:
+    def open(self, spec: SandboxSpec, *, cancellation: Cancellation, say: Say = quiet) -> HostSandbox:
         if spec.container is not None:
             raise Unsupported(
                 f"job {spec.job_key} runs in the container {spec.container.image}, "
