@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cli_process import Cli, steps
 
 MATRIX = """
@@ -50,6 +52,33 @@ def test_an_expression_without_contexts_says_where_they_come_from(cli: Cli) -> N
     result = cli("expr", "eval", "github.ref")
     assert result.returncode != 0
     assert "--context FILE" in result.stderr
+
+
+def test_the_files_that_act_reads_are_read_and_told(cli: Cli) -> None:
+    head = "on: {push: , workflow_dispatch: {inputs: {who: {required: true}}}}"
+    script = "echo \"${{ secrets.TOKEN == 'hunter22' }} ${{ vars.CITY }} ${{ inputs.who }} [$FROM_ENV]\""
+    cli.workflow(steps(script, "echo ${{ secrets.TOKEN }}", head=head))
+    cli.commit()
+    for name, text in ((".secrets", "TOKEN=hunter22"), (".vars", "CITY=Rome"), (".input", "who=me")):
+        (cli.path / name).write_text(f"{text}\n")
+    (cli.path / ".env").write_text("FROM_ENV=yes\n")
+    result = cli("run", "workflow_dispatch")
+    assert "| true Rome me []" in result.stdout
+    assert "hunter22" not in result.stdout
+    assert "note: also read: .secrets, .vars, .input\n" in result.stderr
+    assert "note: .env is not given to the steps" in result.stderr
+    named = cli("run", "workflow_dispatch", "--secret-file", "/dev/null", "--env-file", ".env")
+    assert "| false Rome me [yes]" in named.stdout
+    assert "note: also read: .vars, .input\n" in named.stderr
+    assert ".env" not in named.stderr
+
+
+def test_a_file_of_secrets_that_leads_elsewhere_is_not_read(cli: Cli, tmp_path: Path) -> None:
+    cli.workflow(steps('echo "[${{ vars.CITY }}]"'))
+    cli.commit()
+    (tmp_path / "other").write_text("CITY=Rome\n")
+    (cli.path / ".vars").symlink_to(tmp_path / "other")
+    assert "| []" in cli("run").stdout
 
 
 def test_who_only_looks_leaves_nothing(cli: Cli) -> None:

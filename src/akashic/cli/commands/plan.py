@@ -9,6 +9,7 @@ from akashic.app.foresight import foresee_all
 from akashic.app.remote import remote_reader
 from akashic.app.runs import select
 from akashic.cli.command import CommandContext
+from akashic.cli.commands.run import take_act_files
 from akashic.cli.present.graph import plan_json, plan_lines, plan_mermaid
 from akashic.cli.run_options import configure_request, overrides_of, request_of
 from akashic.errors import EXIT_OK
@@ -25,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
+    take_act_files(args, context)
     application = context.application(keeps=False)
     overrides = overrides_of(args.local_repository, context)
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)

@@ -7,7 +7,7 @@ import argparse
 from akashic.app.history import request_rerun
 from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
-from akashic.cli.commands.run import drive_options, with_held_output
+from akashic.cli.commands.run import drive_options, take_act_files, with_held_output
 from akashic.cli.conduct import Conductor
 from akashic.cli.run_options import configure_drive, configure_overrides
 
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     context = with_held_output(args, context)
+    take_act_files(args, context)
     application = context.application()
     options = drive_options(args, context)
     run_id = find_run(application, args.run)

@@ -9,7 +9,7 @@ from akashic.app.history import abandoned_runs, load_state, newest_states, reque
 from akashic.app.remote import remote_reader
 from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
-from akashic.cli.commands.run import drive_options, with_held_output
+from akashic.cli.commands.run import drive_options, take_act_files, with_held_output
 from akashic.cli.conduct import Conductor
 from akashic.cli.run_options import configure_drive, configure_overrides, overrides_of
 from akashic.errors import EXIT_OK
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     context = with_held_output(args, context)
+    take_act_files(args, context)
     application = context.application()
     for line in application.recover():
         context.stderr.write(line + "\n")

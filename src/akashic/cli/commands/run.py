@@ -14,6 +14,7 @@ from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
 from akashic.app.remote import remote_reader
 from akashic.app.runs import Request, Selection, create, load_workflows, select
+from akashic.cli.act_files import with_act_files
 from akashic.cli.act_options import configure_act
 from akashic.cli.actrc import with_actrc
 from akashic.cli.command import CommandContext
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     if args.list_options:
         context.stdout.write(_options_json() + "\n")
         return EXIT_OK
+    take_act_files(args, context)
     request = request_of(args, context)
     overrides = overrides_of(args.local_repository, context)
     shows = args.validate or args.list or args.graph or args.dry_run
@@ -112,6 +114,12 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
 
         return watch(context, one_round)
     return one_round(application, None)
+
+
+def take_act_files(args: argparse.Namespace, context: CommandContext) -> None:
+    """Read what act would read by itself, and say so unless people want silence."""
+    quiet = context.json or getattr(args, "quiet", False)
+    with_act_files(args, context.cwd, (lambda _: None) if quiet else context.complain)
 
 
 def _options_json() -> str:
