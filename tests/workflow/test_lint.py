@@ -28,6 +28,26 @@ def found(steps: str, head: str = JOB) -> list[str]:
     return [f"{problem.severity} {problem.rule}: {problem.message}" for problem in problems]
 
 
+def test_what_is_different_here_is_told_where_it_stands() -> None:
+    text = """on:
+  schedule: [{cron: '0 5 * * 1', timezone: Europe/Berlin}]
+  image_version:
+    names: [a]
+    versions: ['1.*']
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    environment:
+      name: prod
+      deployment: false
+    steps: [{run: echo}]
+"""
+    told = {
+        (one.position.line, one.severity, one.rule) for one in lint_workflow(text, "w.yml", lambda _: None)
+    }
+    assert told == {(line, "info", "difference") for line in (2, 4, 5, 11)}
+
+
 def test_a_good_file_has_no_problems() -> None:
     pin = "0" * 40
     steps = f"      - {{id: s, uses: o/x@{pin}}}\n      - {{run: 'echo ${{{{ steps.s.outputs.x }}}}'}}\n"

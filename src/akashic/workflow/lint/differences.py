@@ -17,6 +17,12 @@ def check(document: Document, problems: Problems) -> None:
             key = only(job.mapping, name)
             if key is not None:
                 _inform(problems, key.position, message)
+        environment = job.mapping.get("environment")
+        key = only(environment, "deployment") if isinstance(environment, Mapping) else None
+        if key is not None:
+            _inform(
+                problems, key.position, "a job's environment makes no deployment here: `akashic deploy` does"
+            )
         for step in job.steps:
             uses = step.mapping.get("uses")
             if isinstance(uses, Scalar) and uses.text.startswith("docker://"):
@@ -28,6 +34,11 @@ def check(document: Document, problems: Problems) -> None:
             _inform(
                 problems, key.position, "nothing runs by the clock here: `akashic run schedule` runs it now"
             )
+        images = on.get("image_version")
+        for name in ("names", "versions"):
+            key = only(images, name) if isinstance(images, Mapping) else None
+            if key is not None:
+                _inform(problems, key.position, f"there are no runner images here: `{name}` is not looked at")
     for mapping in (document.root, *(job.mapping for job in document.jobs)):
         permissions = mapping.get("permissions")
         if isinstance(permissions, Mapping):
