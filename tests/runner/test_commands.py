@@ -238,3 +238,21 @@ def test_a_line_of_a_million_characters_beside_commands_does_not_hold_the_runner
     lines = [b"::debug::x", long, long + b"##[group]y", spaces, spaces + b"::notice::z", b"a ::debug::no"]
     block = b"\n".join(lines) + b"\n"
     assert [block[begin:end] for begin, end in candidates(block)] == [lines[0], lines[2], lines[4]]
+
+
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_a_carriage_return_alone_ends_a_line_wherever_output_is_cut(cut: int) -> None:
+    bench = Bench()
+    text = b"10%\r20%\r\nx\r::notice::n\rend\r"
+    bench.output.feed(text[:cut])
+    bench.output.feed(text[cut:])
+    bench.output.finish()
+    lines = b"".join(bench.out).decode().split("\n")
+    assert [line.removesuffix("\r") for line in lines] == ["10%", "20%", "x", "##[notice]n", "end", ""]
+    assert [one.message for one in bench.effects.annotations] == ["n"]
+
+
+def test_a_secret_with_carriage_returns_is_masked_as_a_whole() -> None:
+    bench = Bench()
+    bench.masker.add("ab\rcd\ref")
+    assert bench.feed("x ab\rcd\ref y\n") == ["x ***", "***", "*** y"]

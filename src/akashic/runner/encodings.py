@@ -7,6 +7,7 @@ value into byte strings that may appear in an output stream.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 
@@ -25,6 +26,7 @@ _URL_SAFE_SETS = (
     _UNRESERVED[:-1],
 )
 """RFC 3986, Python's `quote`, `encodeURIComponent`, `encodeURI`, form encoding (which escapes the tilde)."""
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
 _SHELL_SAFE = _UNRESERVED + b"/@%+=:,"
 _BASE64_WIDTHS = (76, 64)
 _HEX_WIDTHS = (60, 76)
@@ -36,7 +38,8 @@ def encodings(secret: str) -> frozenset[bytes]:
     raw = as_bytes(secret)
     if not raw.strip():
         return frozenset()
-    forms: set[bytes] = {raw, raw.strip()}
+    # A carriage return alone is a line end to whoever reads the log.
+    forms: set[bytes] = {raw, raw.strip(), _LONE_RETURN.sub(b"\n", raw).strip()}
     lines = {line.strip() for line in raw.replace(b"\r", b"\n").split(b"\n")}
     parts = {raw, raw.strip()} | {line for line in lines if len(line) >= LINE_CHARS_MIN}
     forms |= parts

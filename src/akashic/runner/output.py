@@ -7,6 +7,7 @@ commands are looked at one by one, so plain output costs almost nothing a line.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
 """A line that grows beyond this is stored in pieces, so that memory stays bounded."""
+
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 LineSink = Callable[[bytes], None]
 """Takes complete, masked lines, each ending with a newline."""
@@ -54,6 +57,12 @@ class LineWriter:
             self._sink(self._masker.mask(held))
 
 
+def _with_newlines(block: bytes) -> bytes:
+    """A carriage return alone ends a line too, as progress bars write it: GitHub's runner reads lines so
+    (`StreamReader.ReadLine`)."""
+    return _LONE_RETURN.sub(b"\n", block) if b"\r" in block else block
+
+
 class StepOutput:
     """The sink of one step's output; `feed` may be called from any one thread at a time."""
 
@@ -72,7 +81,7 @@ class StepOutput:
         if not chunk:
             return
         with self._lock:
-            newline = chunk.rfind(b"\n")
+            newline = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1))
             if newline < 0:
                 self._partial.append(chunk)
                 self._partial_bytes += len(chunk)
@@ -85,15 +94,15 @@ class StepOutput:
             rest = chunk[newline + 1 :]
             self._partial = [rest] if rest else []
             self._partial_bytes = len(rest)
-            self._block(block)
+            self._block(_with_newlines(block))
 
     def finish(self) -> None:
         """The process has ended: what is left is a line too."""
         with self._lock:
             if self._partial:
-                block = b"".join(self._partial) + b"\n"
+                block = b"".join(self._partial).removesuffix(b"\r") + b"\n"
                 self._partial, self._partial_bytes = [], 0
-                self._block(block)
+                self._block(_with_newlines(block))
             self._writer.flush()
 
     def say(self, text: str) -> None:
