@@ -250,6 +250,7 @@ class Opening:
     def _config(self, belongings: Belongings, image: ImageInfo) -> dict[str, Any]:
         around, spec, options, wanted = self._around, self._spec, self._options, self._around.options
         env = self._base_env(image)
+        told = {**self._container.env, **self._options.env}
         host: dict[str, Any] = {
             **options.host,
             "NetworkMode": belongings.network,
@@ -283,7 +284,8 @@ class Opening:
             "Image": image.id,
             "Entrypoint": agent_command(f"{TEMP}/{SOCKET_NAME}"),
             "Cmd": [],
-            "Env": [f"{name}={value}" for name, value in env.items()],
+            # The steps get theirs from us: what the engine is told stays in its records, secrets included.
+            "Env": [f"{name}={value}" for name, value in env.items() if name not in told],
             "WorkingDir": belongings.layout.workspace,
             "Labels": {**options.labels, **belongings.labels},
             # The image's own check would run beside the job for nothing.
