@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from akashic.secrets import FILE_NAME
 from akashic.secrets.document import Recipient
-from akashic.secrets.file import FILE_NAME, SecretsFile
+from akashic.secrets.file import SecretsFile
 from akashic.secrets.keys import create_identity
 
 

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from akashic.errors import UsageError
+from akashic.secrets import FILE_NAME
 from akashic.secrets.document import VALUE_BYTES_MAX, Recipient
 from akashic.secrets.dotenv import parse_dotenv
-from akashic.secrets.file import FILE_NAME, SecretsFile
+from akashic.secrets.file import SecretsFile
 from akashic.secrets.keys import SecretsError, create_identity, find_identities, key_path
 from akashic.secrets.secret import Secret
 

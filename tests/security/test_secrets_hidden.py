@@ -20,10 +20,10 @@ import pytest
 from akashic.cli.command import CommandContext
 from akashic.cli.commands import secret as command
 from akashic.errors import AkashicError
-from akashic.secrets import age
+from akashic.secrets import FILE_NAME, age
 from akashic.secrets.document import Recipient
 from akashic.secrets.dotenv import parse_dotenv
-from akashic.secrets.file import FILE_NAME, SecretsFile
+from akashic.secrets.file import SecretsFile
 from akashic.secrets.keys import create_identity, find_identities
 from akashic.secrets.secret import Secret
 

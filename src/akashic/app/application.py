@@ -11,9 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from akashic.app.identity import SystemClock, user_name
 from akashic.app.repository import Look, Repository, find_root, state_folder
+from akashic.delivery import CONFIG_NAME
 from akashic.driver.ports import Clock
+from akashic.secrets import FILE_NAME as SECRETS_NAME
+from akashic.source.sizes import size_bytes
 
 if TYPE_CHECKING:
     from akashic.app.local_secrets import LocalSecrets
@@ -29,6 +34,17 @@ if TYPE_CHECKING:
     from akashic.notify.message import Message
     from akashic.notify.notifier import Notifier
     from akashic.secrets.file import SecretsFile
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What of `akashic.yaml` concerns every run: variables (for all jobs, for those of an environment), what
+    stands for a `runs-on` label in container executors, and what a job may take (None: anything)."""
+
+    vars: dict[str, str] = {}
+    environment_vars: dict[str, dict[str, str]] = {}
+    labels: dict[str, str] = {}
+    memory_bytes_max: int | None = None
+    processes_max: int | None = None
 
 
 class Application:
@@ -116,22 +132,41 @@ class Application:
     @cached_property
     def config(self) -> Config:
         """`akashic.yaml`, or its defaults where there is none. Raises InvalidInput with every problem."""
-        from akashic.delivery.config import CONFIG_NAME, Config
-
         path = self.root / CONFIG_NAME
         if not path.is_file():
+            from akashic.delivery.config import Config
+
             return Config()
         from akashic.delivery.config_file import parse_config
 
         return parse_config(path.read_bytes(), CONFIG_NAME)
 
+    @cached_property
+    def run_settings(self) -> RunSettings:
+        """What `akashic.yaml` says of runs; nothing that reads it is loaded where there is none. Raises
+        InvalidInput."""
+        if not (self.root / CONFIG_NAME).is_file():
+            return RunSettings()
+        config = self.config
+        return RunSettings(
+            vars=config.vars,
+            environment_vars={
+                name if environment.preview is None else f"{name}/*": dict(environment.vars)
+                for name, environment in config.environments.items()
+                if environment.vars
+            },
+            labels=config.labels,
+            memory_bytes_max=size_bytes(config.job_limits.memory),
+            processes_max=config.job_limits.processes or None,
+        )
+
     # Secrets.
 
     @cached_property
     def secrets(self) -> SecretsFile:
-        from akashic.secrets.file import FILE_NAME, SecretsFile
+        from akashic.secrets.file import SecretsFile
 
-        return SecretsFile(self.root / FILE_NAME, environ=self.environ, now=self.clock.now)
+        return SecretsFile(self.root / SECRETS_NAME, environ=self.environ, now=self.clock.now)
 
     @cached_property
     def local_secrets(self) -> LocalSecrets:
@@ -147,7 +182,7 @@ class Application:
     def secrets_of(self, environment: str) -> dict[str, str]:
         """The secrets that a trusted job of an environment ("" for none) may see. Raises SecretsError when
         there are some and the key is missing."""
-        if not self.secrets.exists():
+        if not (self.root / SECRETS_NAME).exists():
             return {}
         found = self.config.environment(environment) if environment else None
         also = found.secrets if found is not None else ()

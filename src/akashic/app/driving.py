@@ -24,7 +24,7 @@ from akashic.driver.locks import FileRunLocks
 from akashic.driver.observer import RunObserver
 from akashic.driver.ports import JobReporter
 from akashic.driver.runs import RunDriver
-from akashic.engine.events import RunCreated
+from akashic.engine.events import GateOpened, RunCreated
 from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
 from akashic.executors.container_options import HOST_IMAGE, IMAGES_OPTION, NO_OPTIONS, ContainerOptions
@@ -36,7 +36,6 @@ from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.resolve import ActionResolver
 from akashic.runner.job import JobRunner
 from akashic.runner.parts import Breakpoint, RunnerParts
-from akashic.source.sizes import size_bytes
 
 SandboxMode = Literal["auto", "strict", "off"]
 GITHUB_URL = "https://github.com"
@@ -78,7 +77,7 @@ def drive(
     driver = RunDriver(
         journal=application.journal,
         job_port=jobs,
-        gate_port=application.gates,
+        gate_port=_GatePort(application),
         clock=application.clock,
         locks=FileRunLocks(application.state_dir / "locks"),
         executor=created.executor,
@@ -140,11 +139,21 @@ class _JobPort:
         return self._runner.recover(idempotency_key)
 
 
+class _GatePort:
+    """The rules of environments, loaded when the first job has one: most runs have none."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def open(self, request: JobRequest, now: float) -> GateOpened | str:
+        return self._application.gates.open(request, now)
+
+
 def runner_parts(application: Application, created: RunCreated, options: DriveOptions) -> RunnerParts:
     """What the jobs of a run share."""
     executor = executor_of(application, created, options.containers)
     executor.sweep()
-    limits = application.config.job_limits
+    settings = application.run_settings
     return RunnerParts(
         executor=executor,
         tree=Tree(root=created.repository_root, commit=created.commit, dirty=created.dirty),
@@ -171,8 +180,8 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
         break_on_failure=options.break_on_failure,
         break_at=options.break_at,
         keep_failed=options.keep,
-        memory_bytes_max=options.memory_bytes_max or size_bytes(limits.memory),
-        processes_max=options.processes_max or limits.processes or None,
+        memory_bytes_max=options.memory_bytes_max or settings.memory_bytes_max,
+        processes_max=options.processes_max or settings.processes_max,
         newest_tree=lambda: _newest_tree(application),
     )
 
@@ -182,7 +191,7 @@ def executor_of(
 ) -> Executor:
     """The executor of a run. Of images `containers` knows best, then the run's record, then akashic.yaml."""
     if created.executor != "host":
-        labels = {label.lower(): image for label, image in application.config.labels.items()}
+        labels = {label.lower(): image for label, image in application.run_settings.labels.items()}
         recorded = created.options.get(IMAGES_OPTION, {})
         containers = evolve(containers, images={**labels, **recorded, **containers.images})
     elif _wants_containers(containers):

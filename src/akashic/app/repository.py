@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from akashic.delivery import CONFIG_NAME
 from akashic.errors import UsageError
 from akashic.git import git_output, git_start
 
@@ -62,7 +63,7 @@ def find_root(cwd: Path) -> tuple[Path, Path]:
             hint="run akashic inside a git checkout, or name one with -C; `git init` makes one",
         )
     for folder in (cwd, *cwd.parents):
-        if (folder / ".github" / "workflows").is_dir() or (folder / "akashic.yaml").is_file():
+        if (folder / ".github" / "workflows").is_dir() or (folder / CONFIG_NAME).is_file():
             return folder, top
         if folder == top:
             break

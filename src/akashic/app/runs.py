@@ -179,7 +179,7 @@ def first_record(
 ) -> RunCreated:
     """What a run begins with. `number` counts its workflow's runs, `sequence` the repository's."""
     workflow = triggered.loaded.workflow
-    config = application.config
+    settings = application.run_settings
     actor = request.actor or application.user
     trust = "fork" if is_from_fork(triggered.event_name, triggered.payload) else "trusted"
     return RunCreated(
@@ -208,12 +208,8 @@ def first_record(
             workflow_path=workflow.path,
         ),
         inputs=dict(triggered.inputs),
-        vars={**config.vars, **request.vars},
-        environment_vars={
-            name if env.preview is None else f"{name}/*": dict(env.vars)
-            for name, env in config.environments.items()
-            if env.vars
-        },
+        vars={**settings.vars, **request.vars},
+        environment_vars=settings.environment_vars,
         filter=request.filter,
         executor=request.executor,
         options=dict(request.options),

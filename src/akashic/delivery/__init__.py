@@ -3,3 +3,6 @@
 May import: the concerns (`images`, `secrets`, `notify`), `akashic.executors`, `akashic.driver`,
 `akashic.engine`, `akashic.journal` and below. Never knows workflow syntax.
 """
+
+CONFIG_NAME = "akashic.yaml"
+"""The file at the root of a repository that describes its environments, its image and its limits."""

@@ -17,7 +17,6 @@ from akashic.images.spec import ImageSpec
 from akashic.notify.config import NotifyConfig
 from akashic.source.sizes import SIZE_PATTERN
 
-CONFIG_NAME = "akashic.yaml"
 INSTANCES_MAX = 8
 REVIEWERS_MAX = 6
 WAIT_MINUTES_MAX = 43_200
@@ -101,8 +100,7 @@ Target = LocalTarget | DockerTarget | MemoryTarget
 
 class HealthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an instance is well: a GET of `path` answers `status` within `timeout_s`, asked every
-    `interval_s`;
-    `failures` in a row while a deployment settles mean that it is not."""
+    `interval_s`; `failures` in a row while a deployment settles mean that it is not."""
 
     path: Annotated[str, Meta(pattern="^/")] = "/"
     status: Annotated[int, Meta(ge=100, le=599)] = 200

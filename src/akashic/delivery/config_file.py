@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import inspect as types
 
-from akashic.delivery.config import CONFIG_NAME, SLUG, Config
+from akashic.delivery import CONFIG_NAME
+from akashic.delivery.config import SLUG, Config
 from akashic.source.position import InvalidInput, Position, Problem
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence, load, to_data
 

@@ -18,8 +18,8 @@ RELEASES_SHOWN_MAX = 10_000
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """A built version of the software. `id` is derived from commit and digest, so that building the same
-    thing
-    twice gives the same release; `run_id` and `workflow_sha256` say which run made it (empty: none did)."""
+    thing twice gives the same release; `run_id` and `workflow_sha256` say which run made it (empty: none
+    did)."""
 
     id: str
     version: str

@@ -2,3 +2,6 @@
 
 May import: `akashic.source`, `akashic.errors`. Never imports a sibling concern, and never prints a value.
 """
+
+FILE_NAME = ".akashic.secrets.json"
+"""The file at the root of a repository."""

@@ -33,7 +33,6 @@ from akashic.secrets.document import (
 from akashic.secrets.keys import Identities, SecretsError, check_recipient, find_identities, recipients_of
 from akashic.secrets.secret import Secret
 
-FILE_NAME = ".akashic.secrets.json"
 PADDING_BYTES = 64
 """Plain texts are padded to a multiple of this, so that a value's length does not show."""
 

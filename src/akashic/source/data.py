@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from akashic.source.position import InvalidInput, Position, Problem, Severity
 from akashic.source.yaml import Mapping, Node, Scalar, Sequence
@@ -17,6 +16,8 @@ WORDS_MAX = 500
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or all of them when there are few; else empty."""
+    from difflib import get_close_matches  # for a mistake only
+
     words = sorted(set(known))[:WORDS_MAX]
     lower = {name.lower(): name for name in words}
     near = get_close_matches(word.lower()[:100], lower, n=1, cutoff=0.6)

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from akashic.cli.command import CommandContext
-from akashic.delivery.config import CONFIG_NAME, Config
+from akashic.delivery import CONFIG_NAME
+from akashic.delivery.config import Config
 from akashic.delivery.config_file import parse_config, schema
 from akashic.errors import EXIT_OK, UsageError
 

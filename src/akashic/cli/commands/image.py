@@ -144,7 +144,7 @@ def _cleanup(args: argparse.Namespace, context: CommandContext, application: App
 
 
 def _image_spec(application: Application) -> ImageSpec | None:
-    from akashic.delivery.config import CONFIG_NAME
+    from akashic.delivery import CONFIG_NAME
     from akashic.delivery.config_file import parse_config
 
     path = application.root / CONFIG_NAME

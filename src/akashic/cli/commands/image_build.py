@@ -115,7 +115,7 @@ def _source(args: argparse.Namespace, context: CommandContext, application: Appl
 
 def _spec(args: argparse.Namespace, source: Source) -> ImageSpec:
     """`image:` of the akashic.yaml that belongs to the tree."""
-    from akashic.delivery.config import CONFIG_NAME
+    from akashic.delivery import CONFIG_NAME
     from akashic.delivery.config_file import parse_config
     from akashic.images.source import read_file
 

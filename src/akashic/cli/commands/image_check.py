@@ -216,7 +216,7 @@ def _try_in_engine(
 
 def _services(args: argparse.Namespace, context: CommandContext, image: str) -> tuple[Service, ...]:
     """What stands in the compose file, with `IMAGE` for the image that is tried."""
-    from akashic.delivery.config import CONFIG_NAME
+    from akashic.delivery import CONFIG_NAME
     from akashic.delivery.config_file import parse_config
     from akashic.images.compose import parse_compose
 

@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, cast
+
+from msgspec.structs import replace
 
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache

@@ -5,7 +5,6 @@ Source: GitHub's "Evaluate expressions"; the limits are those of GitHub's own pa
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import lru_cache
 
 import msgspec
@@ -175,6 +174,8 @@ class _Parser:
     def check_function(self, name: Token, key: str, count: int) -> None:
         known = FUNCTIONS.get(key)
         if known is None:
+            from difflib import get_close_matches  # for a mistake only
+
             near = get_close_matches(key, FUNCTIONS, n=1)
             raise ExpressionError(
                 f"there is no function `{name.text}`",
