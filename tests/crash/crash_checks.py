@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from akashic.engine.events import (
     JobStarted,
     RunFinished,
 )
+from akashic.executors.host.marker import read_owner
+from akashic.executors.host.sweeping import UNCLAIMED_AGE_S
 from akashic.journal.sqlite import SqliteJournal
 
 DRAINING_S = 15
@@ -116,7 +119,8 @@ class Aftermath:
     def leftover_files(self) -> list[str]:
         work = self.shop.state_dir / "work"
         locks = self.shop.state_dir / "locks"
-        return [str(path) for folder in (work, locks) if folder.is_dir() for path in folder.iterdir()]
+        found = [path for folder in (work, locks) if folder.is_dir() for path in folder.iterdir()]
+        return [str(path) for path in found if not _just_begun(path)]
 
     def orphans(self) -> list[str]:
         """Processes about this state folder that no living supervisor keeps for what serves or stands by;
@@ -157,6 +161,16 @@ class Aftermath:
                         processes += [instance["process"], instance["log_writer"]]
             owned |= {process["pid"] for process in processes if process}
         return owned
+
+
+def _just_begun(folder: Path) -> bool:
+    """Whether it is a job's folder that was killed before it said whose it is, too young to be swept: one of
+    a later round sees it again, and then it must be gone."""
+    try:
+        age_s = time.time() - folder.lstat().st_mtime
+    except OSError:
+        return True
+    return folder.is_dir() and read_owner(str(folder)) is None and age_s < 2 * UNCLAIMED_AGE_S
 
 
 def _words(pid: int) -> bytes:

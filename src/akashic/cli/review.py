@@ -38,7 +38,8 @@ def review(args: argparse.Namespace, context: CommandContext, *, approved: bool)
     verb = "approve" if approved else "reject"
     found = [one for one in waiting(application.journal, application.deployments) if _meant(one, args)]
     if not found:
-        raise UsageError(f"nothing waits that `akashic {verb} {args.what}`".rstrip() + " could mean")
+        about = f" that {args.what!r} could mean" if args.what else ""
+        raise UsageError(f"nothing waits for approval{about}", hint="akashic status shows what goes on")
     if len(found) > 1:
         names = "\n".join(f"  akashic {verb} {_name(one)}" for one in found)
         raise UsageError(f"{len(found)} things wait; say which:\n{names}")

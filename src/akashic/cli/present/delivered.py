@@ -32,7 +32,7 @@ def delivered_lines(
         lines += _reports(view, style)
     lines += _environments(application, style)
     lines += ["", *(verdict(view, style) for view in views)]
-    lines += _next_steps(views, repository, list(application.config.environments), style)
+    lines += _next_steps(application, views, repository, style)
     return lines
 
 
@@ -96,16 +96,18 @@ def program() -> str:
 
 
 def _next_steps(
-    views: Sequence[RunView], repository: Repository, environments: Sequence[str], style: Style
+    application: Application, views: Sequence[RunView], repository: Repository, style: Style
 ) -> list[str]:
+    environments = list(application.config.environments)
     where = program() + (f" -C {repository.prefix}" if repository.prefix else "")
     number = views[0].sequence if views else ""
     last = ["production"] if "production" in environments else environments[-1:]
+    back = [name for name in last if application.deployments.state(name).before_current()]
     steps = [
         (f"{where} status", "what each environment serves"),
         (f"{where} logs {number}", "what the jobs printed"),
         *((f"{where} history {name}", "who deployed what, when") for name in last),
-        *((f"{where} rollback {name}", "go back to the release before") for name in last),
+        *((f"{where} rollback {name}", "go back to the release before") for name in back),
         (f"{where} journal verify", "is the record sound"),
     ]
     return ["", style("bold", "Where to look next"), *(f"  {line}" for line in table(steps))]

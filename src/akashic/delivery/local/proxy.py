@@ -61,8 +61,10 @@ def write_shared_config(folder: Path, port: int, name: str) -> Path:
         "headers": {"Content-Type": ["text/plain; charset=utf-8"]},
         "body": f"{name}: nothing is called like this here\n",
     }
+    # A place that is free reads as an empty text, so a request without a host would be its own.
+    unnamed = {"match": [{"vars": {"{http.request.host}": [""]}}], "handle": [nobody], "terminal": True}
     (folder / PLACES).mkdir(parents=True, exist_ok=True)
-    return _write_config(folder, port, [*routes, {"handle": [nobody]}], name)
+    return _write_config(folder, port, [unnamed, *routes, {"handle": [nobody]}], name)
 
 
 def join(folder: Path, place: int, environment: Path, host: str) -> None:
@@ -125,9 +127,16 @@ def _write_config(folder: Path, port: int, routes: list[dict[str, Any]], name: s
         "headers": {"Retry-After": ["5"], "Content-Type": ["text/plain; charset=utf-8"]},
         "body": f"{name}: no release answers here\n",
     }
+    # A request that Caddy refuses by itself (RFC 9112: an empty `Host`) is no failure of the release.
+    refused = {
+        "match": [{"vars": {"{http.error.status_code}": ["400"]}}],
+        "handle": [{"handler": "static_response", "status_code": 400, "body": "{http.error.message}\n"}],
+        "terminal": True,
+    }
     config = {
         "admin": {"disabled": True, "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "ERROR"}}},
+        # Everything but the server's own errors is quiet: each free place would write a line a request.
+        "logging": {"logs": {"default": {"level": "FATAL"}, "http": {"level": "ERROR", "include": ["http"]}}},
         "apps": {
             "http": {
                 "grace_period": "10s",
@@ -136,7 +145,7 @@ def _write_config(folder: Path, port: int, routes: list[dict[str, Any]], name: s
                         "listen": [f"{LOOPBACK}:{port}"],
                         "automatic_https": {"disable": True},
                         "routes": routes,
-                        "errors": {"routes": [{"handle": [nothing]}]},
+                        "errors": {"routes": [refused, {"handle": [nothing]}]},
                     }
                 },
             }

@@ -151,7 +151,7 @@ def _as_user(
     uid, gid = user
     capabilities = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     prefix = [setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *capabilities, "--"]
-    note = f"may read all files of this machine: {python} is below a folder that only root may enter"
+    note = f"the release may read all files here: {python} is below a folder that only root may enter"
     return [*prefix, *argv], None, (note,)
 
 
