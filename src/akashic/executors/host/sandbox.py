@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     from akashic.executors.host.services import Services
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """A sandbox's folders: `folder` holds everything that goes with it."""
 
     folder: str
