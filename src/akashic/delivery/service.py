@@ -66,9 +66,9 @@ class Deployments:
         progress: Callable[[str, str], None] = lambda environment, text: None,
         targets: Mapping[type, TargetPort] | None = None,
     ) -> None:
-        """`secrets` gives the secrets of an environment, `notify` gets a message, `notify_only` also the names
-        of its receivers, `progress` gets (environment, line). `targets` is for tests: an implementation for a
-        kind of target."""
+        """`secrets` gives the secrets of an environment, `notify` gets a message, `notify_only` also the
+        names of its receivers, `progress` gets (environment, line). `targets` is for tests: an implementation
+        for a kind of target."""
         self.config = config
         self.journal = journal
         self.releases = releases
