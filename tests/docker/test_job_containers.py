@@ -48,6 +48,24 @@ def test_a_label_may_stand_for_this_machine(shop: Any) -> None:
     assert run.value("here", "where").startswith(str(shop.cli.path))
 
 
+def test_jobs_that_deploy_run_on_this_machine_by_a_variable_of_akashic_yaml(shop: Any) -> None:
+    shop.write(
+        "akashic.yaml",
+        "vars: {DELIVERY_RUNNER: delivery}\nlabels: {ubuntu-latest: '{base}', delivery: -self-hosted}\n",
+    )
+    run = shop.run(
+        """
+        test: {runs-on: ubuntu-latest, steps: [{run: 'echo "akashic=$(command -v akashic)"'}]}
+        deploy:
+          runs-on: ${{ vars.DELIVERY_RUNNER || 'ubuntu-latest' }}
+          steps: [{run: 'echo "akashic=$(command -v akashic)"'}]
+        """,
+        mapped=False,
+    )
+    assert run.value("test", "akashic") == ""
+    assert run.value("deploy", "akashic").endswith("/akashic")
+
+
 def test_a_container_has_its_environment_volumes_and_options(shop: Any, tmp_path: Any) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_text("kept=on this machine\n")
