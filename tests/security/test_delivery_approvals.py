@@ -20,6 +20,7 @@ from akashic.engine.events import (
     JobFinished,
     JobInterrupted,
     RunCreated,
+    RunFinished,
 )
 from akashic.engine.requests import GateBinding, JobResult
 from akashic.errors import AkashicError, UsageError
@@ -149,6 +150,13 @@ def test_an_approval_does_not_outlive_its_job(world):
     world.run()
     world.gate()
     world.say(JobFinished(key="deploy", attempt=1, result=JobResult(conclusion="success")))
+    assert world.deploy().status == "waiting"
+
+
+def test_an_approval_does_not_outlive_its_run(world):
+    world.run()
+    world.gate()
+    world.say(RunFinished(conclusion="cancelled"))
     assert world.deploy().status == "waiting"
 
 
