@@ -6,22 +6,14 @@ root has one user id and no /proc of its own to give.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from akashic.containers.engine import Engine
 from akashic.errors import AkashicError
-
-_spec = importlib.util.spec_from_file_location(
-    "base_image", Path(__file__).parents[1] / "scripts" / "base_image.py"
-)
-assert _spec is not None and _spec.loader is not None
-images = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(images)
+from scripts import base_image as images
 
 _OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
 _INSIDE = os.environ.get("AKASHIC") == "true"

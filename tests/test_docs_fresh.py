@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-_spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "scripts" / "reference.py")
-assert _spec is not None and _spec.loader is not None
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+from scripts import reference
 
 
 @pytest.mark.parametrize("path", list(reference.pages()), ids=lambda path: path.name)

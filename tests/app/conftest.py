@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from checkout import Checkout
-
 from akashic.app.application import Application
+from tests.app.checkout import Checkout
 
 
 @pytest.fixture

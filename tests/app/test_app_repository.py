@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from akashic.app.repository import (
     state_folder,
 )
 from akashic.errors import UsageError
+from tests.app.checkout import Checkout
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 

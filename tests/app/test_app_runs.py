@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import CI, Checkout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from akashic.app.runs import Request, Selection, create, find_run, no_remote, se
 from akashic.engine.events import JobFilter
 from akashic.errors import AkashicError, UsageError
 from akashic.source.position import InvalidInput
+from tests.app.checkout import CI, Checkout
 
 
 def open_application(checkout: Checkout) -> Application:

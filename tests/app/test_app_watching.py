@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
 
 from akashic.app.application import Application
 from akashic.app.runs import Request, no_remote
 from akashic.app.watching import Watcher, affected
+from tests.app.checkout import Checkout
 
 
 def open_application(checkout: Checkout) -> Application:

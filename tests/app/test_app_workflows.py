@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from checkout import CI, Checkout
 
 from akashic.app.repository import read_repository
 from akashic.app.workflows import CALL_DEPTH_MAX, LoadedWorkflow, WorkflowTree, load, select_paths
 from akashic.errors import AkashicError, UsageError
 from akashic.source.position import InvalidInput
+from tests.app.checkout import CI, Checkout
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from checkout import Checkout
 
 from akashic.app.application import Application
 from akashic.app.foresight import IF_IS_FALSE, Foreseen, foresee_all
 from akashic.app.runs import Request, no_remote, select
+from tests.app.checkout import Checkout
 
 NEEDS = "it needs {}, which is skipped"
 

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
 
 from akashic.app.application import Application
 from akashic.app.retention import INTERVAL_S, MARK, remove_expired
 from akashic.engine.codec import encode
 from akashic.engine.events import RunResumed
+from tests.app.checkout import Checkout
 
 
 class FixedClock:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
 
 from akashic.app.application import Application
 from akashic.app.up import choose, only_one, served
 from akashic.delivery.service import Origin
 from akashic.errors import AkashicError, UsageError
+from tests.app.checkout import Checkout
 
 ON_MAIN = """
     name: ci

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
 
 from akashic.workflow.parse import parse_workflow  # noqa: E402
 from bench import process, report, workloads  # noqa: E402

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
-from checkout import Checkout
+from tests.app.checkout import Checkout
 
 SOURCES = Path(__file__).parents[2] / "src"
 TIMEOUT_S = 60

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, steps
 
 from akashic.cli.act_options import is_refused
 from akashic.cli.actrc import actrc_files, with_actrc
 from akashic.cli.dispatch import command_parser
+from tests.cli.cli_process import Cli, steps
 
 ACT = Path(sys.executable).parent / "act"
 

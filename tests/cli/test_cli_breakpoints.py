@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from cli_process import Cli, living, steps
+
+from tests.cli.cli_process import Cli, living, steps
 
 TIMEOUT_S = 60.0
 PROMPT = "akashic:build"

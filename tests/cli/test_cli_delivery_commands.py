@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_process import SOURCES, Cli
+
+from tests.cli.cli_process import SOURCES, Cli
 
 PEOPLE = Path(__file__).parent / "people"
 CONFIG = """

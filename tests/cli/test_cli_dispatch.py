@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, steps
 
 from akashic.cli.command import CommandContext
 from akashic.cli.dispatch import COMMANDS, EXIT_BUG, Parser, dispatch, overview
+from tests.cli.cli_process import Cli, steps
 
 GOLDEN = Path(__file__).parent / "golden"
 

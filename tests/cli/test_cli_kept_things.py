@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from cli_process import Cli
 
 from akashic.journal.archive import Member
 from akashic.journal.artifacts import ArtifactStore
 from akashic.journal.caches import CacheScopes, CacheStore
+from tests.cli.cli_process import Cli
 
 WORKFLOW = """
 on: push

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from cli_process import Cli
 
 from akashic.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from tests.cli.cli_process import Cli
 
 GOLDEN = Path(__file__).with_name("golden")
 WORKFLOW = """\

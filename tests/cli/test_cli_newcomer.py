@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli_process import Cli, steps
+from tests.cli.cli_process import Cli, steps
 
 MATRIX = """
 name: ci

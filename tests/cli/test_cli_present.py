@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, steps
 
 from akashic.app.application import Application
 from akashic.app.foresight import foresee_all
@@ -31,6 +30,7 @@ from akashic.engine.runstate import RunState
 from akashic.engine.view import view_of
 from akashic.testing.clock import ManualClock
 from akashic.testing.jobs import RuledGates, Script, ScriptedJobs
+from tests.cli.cli_process import Cli, steps
 
 GOLDEN = Path(__file__).parent / "golden"
 FLOW = """

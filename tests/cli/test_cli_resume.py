@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import Cli, steps
+
+from tests.cli.cli_process import Cli, steps
 
 JOB = """
 on: push

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, living, steps
+
+from tests.cli.cli_process import Cli, living, steps
 
 _counter = itertools.count()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli_process import Cli, steps
+from tests.cli.cli_process import Cli, steps
 
 
 def test_a_recipient_may_have_a_name(cli: Cli) -> None:

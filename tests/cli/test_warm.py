@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cli_process import SOURCES, Cli, living, steps
 
 from akashic.cli.warm import client, place
 from akashic.cli.warm.standing import Standing
+from tests.cli.cli_process import SOURCES, Cli, living, steps
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
 

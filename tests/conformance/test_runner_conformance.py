@@ -6,20 +6,12 @@ Pages: "Workflow syntax for GitHub Actions", "Workflow commands for GitHub Actio
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location(
-    "runner_conformance_house", Path(__file__).parents[1] / "runner" / "conftest.py"
-)
-assert _spec is not None and _spec.loader is not None
-_house = importlib.util.module_from_spec(_spec)
-sys.modules["runner_conformance_house"] = _house
-_spec.loader.exec_module(_house)
+from tests.runner.conftest import House
 
 # (rule, job, lines that must be in the log, how the job ends)
 CASES: list[tuple[str, str, list[str], str]] = [
@@ -298,7 +290,7 @@ CASES: list[tuple[str, str, list[str], str]] = [
 
 @pytest.mark.parametrize(("rule", "job", "lines", "ends"), CASES, ids=[case[0] for case in CASES])
 def test_documented_rule(tmp_path: Path, rule: str, job: str, lines: list[str], ends: str) -> None:
-    outcome: Any = _house.House(tmp_path).run(job)
+    outcome: Any = House(tmp_path).run(job)
     log = outcome.log.splitlines()
     for line in lines:
         if line.startswith("!"):

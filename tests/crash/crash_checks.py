@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
-from small_shop import SmallShop, eventually
 
 from akashic.engine.codec import decode
 from akashic.engine.deployment import EnvironmentState
@@ -27,6 +23,7 @@ from akashic.engine.events import (
 from akashic.executors.host.marker import read_owner
 from akashic.executors.host.sweeping import UNCLAIMED_AGE_S
 from akashic.journal.sqlite import SqliteJournal
+from tests.e2e.small_shop import SmallShop, eventually
 
 DRAINING_S = 15
 

@@ -11,7 +11,6 @@ import random
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from crash_checks import Aftermath
-from small_shop import SmallShop, eventually
+from tests.crash.crash_checks import Aftermath
+from tests.e2e.small_shop import SmallShop, eventually
 
 ROUNDS = int(os.environ.get("AKASHIC_CRASH_ROUNDS", "50"))
 SEED = int(os.environ.get("AKASHIC_CRASH_SEED", "0")) or secrets.randbelow(1_000_000) + 1

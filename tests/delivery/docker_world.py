@@ -10,13 +10,12 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from conftest import APP, MIGRATE, World
-
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.delivery.local.containers import LABEL, ContainerRunner
 from akashic.delivery.releases import Release
 from akashic.images.engine import engine_image
+from tests.delivery.conftest import APP, MIGRATE, World
 
 DOCKER = """
 environments:

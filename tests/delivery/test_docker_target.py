@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,16 +12,14 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from docker_world import DOCKER, Built, DockerWorld
-from target_contract import TargetContract
-from test_rollout import Clients, versions
-
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.delivery.local.target import LocalTarget
 from akashic.delivery.service import Origin
 from akashic.delivery.targets import Plan
+from tests.delivery.docker_world import DOCKER, Built, DockerWorld
+from tests.delivery.target_contract import TargetContract
+from tests.delivery.test_rollout import Clients, versions
 
 pytestmark = pytest.mark.docker
 

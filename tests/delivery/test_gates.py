@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from memory_world import MemoryWorld
-
 from akashic.delivery.service import Origin
 from akashic.engine.events import GateOpened, GatePassed, JobFinished, RunFinished
 from akashic.engine.requests import GateBinding, JobRequest, JobResult
 from akashic.errors import AkashicError, UsageError
 from akashic.workflow.parse import parse_workflow
+from tests.delivery.memory_world import MemoryWorld
 
 WORKFLOW = b"on: push\njobs:\n  deploy:\n    runs-on: x\n    steps: [{run: echo}]\n"
 

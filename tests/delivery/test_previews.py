@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from memory_world import MemoryWorld
 
 from akashic.delivery.config_file import parse_config
 from akashic.delivery.previews import Previews
@@ -17,6 +13,7 @@ from akashic.delivery.service import Origin
 from akashic.delivery.slugs import SLUG_CHARACTERS_MAX, slug_of
 from akashic.errors import UsageError
 from akashic.source.position import InvalidInput
+from tests.delivery.memory_world import MemoryWorld
 
 MEMORY = """
 environments:

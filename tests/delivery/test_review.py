@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from memory_world import MemoryWorld
 
 from akashic.app.up import approve
 from akashic.cancellation import Cancellation
@@ -24,6 +20,7 @@ from akashic.engine.codec import decode, run_stream
 from akashic.engine.events import GateOpened, GateReviewed
 from akashic.errors import AkashicError, UsageError
 from akashic.testing.jobs import ScriptedJobs
+from tests.delivery.memory_world import MemoryWorld
 
 PATH = ".github/workflows/ci.yml"
 WORKFLOW = """

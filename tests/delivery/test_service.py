@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from memory_world import Dying, Killed, MemoryWorld
 
 from akashic.cancellation import Cancellation
 from akashic.delivery.config import MemoryTarget as MemoryTargetConfig
@@ -18,6 +14,7 @@ from akashic.delivery.config_file import parse_config
 from akashic.delivery.service import Origin
 from akashic.errors import UsageError
 from akashic.notify.notifier import Notifier
+from tests.delivery.memory_world import Dying, Killed, MemoryWorld
 
 EFFECTS = ("prepare", "apply", "promote")
 

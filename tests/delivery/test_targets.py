@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from target_contract import TargetContract
 
 from akashic.delivery.config import EnvironmentConfig
 from akashic.delivery.local.target import LocalTarget
 from akashic.delivery.targets import MemoryTarget, Plan
 from akashic.engine.deployment_events import ReleaseRef
+from tests.delivery.target_contract import TargetContract
 
 
 class TestMemoryTarget(TargetContract):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import signal
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,13 +19,7 @@ from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.executors.docker.kept import FOLDER
 from akashic.executors.docker.labels import RUN
-
-_spec = importlib.util.spec_from_file_location(
-    "cli_process", Path(__file__).parents[1] / "cli" / "cli_process.py"
-)
-assert _spec is not None and _spec.loader is not None
-_cli_process: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_cli_process)
+from tests.cli.cli_process import Cli
 
 TIMEOUT_S = 120
 PATIENCE_S = 20
@@ -63,7 +55,7 @@ class Workshop:
     """A checkout whose workflow runs in containers of the base image."""
 
     def __init__(self, folder: Path, home: Path, base: str, engine: Engine) -> None:
-        self.cli = _cli_process.Cli(folder, home)
+        self.cli = Cli(folder, home)
         if "DOCKER_HOST" in os.environ:
             self.cli.env["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
         self.base = base

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from fresh_clone import Clone, reason_to_skip
+from tests.e2e.fresh_clone import Clone, reason_to_skip
 
 
 @pytest.fixture

@@ -14,12 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import Cli
-
 from akashic.delivery.local.client import SupervisorClient
 from akashic.delivery.local.processes import marked
 from akashic.errors import AkashicError
+from tests.cli.cli_process import Cli
 
 EXECUTABLES = str(Path(sys.executable).parent)
 APPLICATION = """

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fresh_clone import TIMEOUT_S, Clone, health
+
+from tests.e2e.fresh_clone import TIMEOUT_S, Clone, health
 
 PREVIEW_HOST = "feature-night-market.preview.localhost:4303"
 

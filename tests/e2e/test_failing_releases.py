@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import steps
-from small_shop import SmallShop
+from tests.cli.cli_process import steps
+from tests.e2e.small_shop import SmallShop
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ user's own cache where they are there).
 from __future__ import annotations
 
 import pytest
-from fresh_clone import ADDRESSES, Clone, health
 
 from akashic.delivery.local.ports import is_free
+from tests.e2e.fresh_clone import ADDRESSES, Clone, health
 
 
 def served_commit(environment: str) -> str:

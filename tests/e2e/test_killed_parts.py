@@ -6,17 +6,14 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_shop import SmallShop, eventually
-
 from akashic.delivery.local.processes import marked
+from tests.e2e.small_shop import SmallShop, eventually
 
 
 @pytest.fixture

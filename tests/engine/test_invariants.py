@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,9 +18,7 @@ from akashic.engine.state import apply, fold
 from akashic.engine.view import view_of
 from akashic.testing.jobs import Rules
 from akashic.testing.journal import MemoryJournal
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scenario import Scenario, cancel, created
+from tests.engine.scenario import Scenario, cancel, created
 
 CONDITIONS = [
     "",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from akashic.engine.commands import StartJob
@@ -23,9 +20,7 @@ from akashic.engine.resuming import check_sources
 from akashic.engine.runstate import RunState
 from akashic.engine.state import apply, fold
 from akashic.errors import UsageError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scenario import PATH, Scenario, created
+from tests.engine.scenario import PATH, Scenario, created
 
 TEXT = """
 on: push

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from akashic.engine.events import GateReviewed, JobFilter, RunEvent, RunResumed
@@ -13,9 +10,7 @@ from akashic.engine.rerun import all_jobs, failed_jobs
 from akashic.engine.runstate import RunState
 from akashic.engine.view import view_of
 from akashic.testing.jobs import Rules, Script
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scenario import Scenario, cancel, refolded
+from tests.engine.scenario import Scenario, cancel, refolded
 
 FAILS = Script(conclusion="failure")
 STAYS = Script(until_cancelled=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -32,6 +30,7 @@ from akashic.images.spec import ImageSpec
 from akashic.images.tar import Entry
 from akashic.images.transfer import open_repository, push
 from akashic.testing.registry import LoopbackRegistry
+from scripts import base_image
 
 pytestmark = pytest.mark.docker
 BASE = "akashic-test/base:1"
@@ -58,19 +57,11 @@ http.server.HTTPServer(("0.0.0.0", 3000), Handler).serve_forever()
 """
 
 
-def base_images() -> ModuleType:
-    found = importlib.util.spec_from_file_location("base_image", ROOT / "scripts/base_image.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def image(engine: Engine) -> Iterator[str]:
     """An image that serves, made in the engine for these tests."""
     try:
-        base_images().ensure(engine, BASE)
+        base_image.ensure(engine, BASE)
     except (AkashicError, OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"the base image cannot be made here: {error}")
     name = f"akashic-test-{uuid.uuid4().hex[:12]}"

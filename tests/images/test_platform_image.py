@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -19,6 +17,7 @@ from akashic.containers.engine import Engine
 from akashic.errors import AkashicError
 from akashic.images.buildkit import DockerfileBuild, build, context_tar
 from akashic.images.tar import Entry
+from scripts import base_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -35,14 +34,6 @@ COPY ca.crt {TRUSTED}
 """
 
 
-def base_images() -> ModuleType:
-    found = importlib.util.spec_from_file_location("base_image", ROOT / "scripts/base_image.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def python_base(engine: Engine) -> str:
     """Debian with Python, as `python:3.11-slim` would be; it stays in the engine as the other bases do."""
@@ -53,7 +44,7 @@ def python_base(engine: Engine) -> str:
     wanted = DockerfileBuild(tag=PYTHON, platform="linux/amd64", network="host")
     try:
         for name in (BASE, POSTGRES, REDIS):
-            base_images().ensure(engine, name)
+            base_image.ensure(engine, name)
         build(engine.transport, context_tar(files, 0), wanted, say=lambda _: None)
     except (AkashicError, OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"the base images cannot be made here: {error}")

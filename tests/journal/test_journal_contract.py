@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,7 @@ import pytest
 from akashic.journal.protocol import Journal
 from akashic.journal.sqlite import SqliteJournal
 from akashic.testing.journal import MemoryJournal
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import JournalContract
+from tests.journal.contract import JournalContract
 
 
 class TestMemoryJournal(JournalContract):

@@ -1,8 +1,6 @@
 """Attacks 17, 24, 34, 36: what a hostile repository or an earlier step tries on built-in actions."""
 
-import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,20 +8,9 @@ import pytest
 from akashic.actions.checkout import CHECKOUT
 from akashic.actions.protocol import ActionFailed
 from akashic.actions.upload_artifact import UPLOAD
+from tests.actions.conftest import job, repository
 
-
-def _fixtures():  # type: ignore[no-untyped-def]
-    path = Path(__file__).parents[1] / "actions" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("akashic_actions_conftest", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_shared = _fixtures()
-job, repository = _shared.job, _shared.repository
+__all__ = ["job", "repository"]
 
 
 def test_attack_36_no_hook_runs_at_checkout(job, tmp_path: Path) -> None:

@@ -15,10 +15,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
-from cli_process import Cli
-from small_shop import SmallShop
+from tests.cli.cli_process import Cli
+from tests.e2e.small_shop import SmallShop
 
 GIVEN = 'canary-G1ven+7/"quoted\\slash" & <tag> é'
 FILED = "canary-F1led-line-one+/\ncanary-F1led-line-two=?\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -13,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import Cli
-
 from akashic.containers.engine import Engine
+from tests.cli.cli_process import Cli
 
 GIVEN = "canary-C0ntainer-given-7"
 FILED = "canary-C0ntainer-filed-8"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from akashic.cli.actrc import with_actrc
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import Cli, steps
+from tests.cli.cli_process import Cli, steps
 
 HOSTILE = (
     "--privileged",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
-from checkout import Checkout
-
 from akashic.app.repository import read_repository
 from akashic.app.workflows import WorkflowTree
 from akashic.errors import UsageError
+from tests.app.checkout import Checkout
 
 
 @pytest.mark.parametrize("link", ["absolute", "relative", "folder"])

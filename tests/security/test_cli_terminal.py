@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import Cli, steps
-
 from akashic.cli.present.texts import label, log_text, shown_log
+from tests.cli.cli_process import Cli, steps
 
 controls = st.text(
     st.characters(max_codepoint=0xA0) | st.sampled_from("\u202e\u2066\u200f\x1b[m;0]"), max_size=40

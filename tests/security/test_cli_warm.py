@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
-from cli_process import Cli, steps
-
 from akashic.cli.warm import client, place, server
+from tests.cli.cli_process import Cli, steps
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
 WORKFLOW = ".github/workflows/ci.yml"

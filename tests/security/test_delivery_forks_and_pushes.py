@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "delivery"))
-from memory_world import MemoryWorld
 
 from akashic.app.driving import _secret_source
 from akashic.app.github_event import is_from_fork
@@ -24,6 +20,7 @@ from akashic.engine.events import GateOpened, GateReviewed
 from akashic.engine.requests import JobRequest
 from akashic.errors import AkashicError, UsageError
 from akashic.testing.jobs import Script, ScriptedJobs
+from tests.delivery.memory_world import MemoryWorld
 
 PATH = ".github/workflows/ci.yml"
 WORKFLOW = """

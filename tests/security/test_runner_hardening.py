@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import shutil
 import subprocess
-import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -22,21 +20,14 @@ from akashic.runner.parts import Stop
 from akashic.runner.reports import NoReportError, read_sarif, read_xml
 from akashic.runner.terminal import safe_for_terminal
 from akashic.runner.variables import without_loader_variables
-
-_spec = importlib.util.spec_from_file_location(
-    "runner_house", Path(__file__).parents[1] / "runner" / "conftest.py"
-)
-assert _spec is not None and _spec.loader is not None
-_house = importlib.util.module_from_spec(_spec)
-sys.modules["runner_house"] = _house
-_spec.loader.exec_module(_house)
+from tests.runner.conftest import House
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Any:
     folder = tmp_path / "house"
     folder.mkdir()
-    return _house.House(folder)
+    return House(folder)
 
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")

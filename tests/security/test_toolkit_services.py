@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import json
 import socket
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,21 +20,11 @@ from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveRefused
 from akashic.toolkit.oidc import job_claims, subject, wants_tokens
 from akashic.toolkit.server import HttpServer
+from tests.toolkit import conftest as house
+from tests.toolkit.conftest import checkout, desk, probe
 
+__all__ = ["checkout", "desk", "probe"]
 
-def _load() -> Any:
-    """The fixtures of tests/toolkit: the real services and a client of their protocol."""
-    path = Path(__file__).parents[1] / "toolkit" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("toolkit_conftest", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-house = _load()
-desk, probe, checkout = house.desk, house.probe, house.checkout
 
 NAMES = ["..", "../../x", "/etc/passwd", "a/../../x", "%2e%2e/x", "..%2fx", "a\0b", "C:\\x", "e\u0301/../x"]
 

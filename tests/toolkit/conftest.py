@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from akashic.journal.artifacts import ArtifactStore
 from akashic.journal.caches import CacheStore
 from akashic.toolkit.services import JobServices, Services
 from akashic.workflow.parse import parse_workflow
+from tests.toolkit import packages
 
 JOB = parse_workflow("on: push\njobs:\n  build:\n    runs-on: x\n    steps:\n      - run: x", "ci.yml").jobs[
     "build"
@@ -204,19 +203,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     services.close()
 
 
-def load(name: str) -> ModuleType:
-    """A module beside this one."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def probe() -> Callable[[str], Path]:
     """The probe's script with the packages of a generation; skips where they cannot be had."""
-    packages = load("packages")
 
     def find(generation: str) -> Path:
         try:

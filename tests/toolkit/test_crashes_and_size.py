@@ -102,20 +102,18 @@ def test_kill_9_in_the_middle_of_uploads_leaves_nothing_half_visible(checkout: C
 SERVER = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root!r})
 from akashic.journal.artifacts import ArtifactStore
 from akashic.journal.caches import CacheStore
 from akashic.toolkit.services import Services
-from importlib.util import spec_from_file_location, module_from_spec
-spec = spec_from_file_location("house", {tests!r} + "/conftest.py")
-house = module_from_spec(spec); sys.modules["house"] = house; spec.loader.exec_module(house)
+from tests.toolkit.conftest import make_request
 folder = Path({folder!r})
 services = Services(
     artifact_store=ArtifactStore(folder / "artifacts"), cache_store=CacheStore(folder / "caches"),
     key_path=folder / "key.pem", now=time.time,
 )
 import json
-print(json.dumps(services.open_job(house.make_request()).action_variables()), flush=True)
+print(json.dumps(services.open_job(make_request()).action_variables()), flush=True)
 sys.stdin.read()
 services.close()
 """
@@ -124,7 +122,7 @@ services.close()
 @pytest.fixture
 def server(tmp_path: Path) -> Any:
     """The services in a process of their own, so that their memory can be read."""
-    code = SERVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    code = SERVER.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
