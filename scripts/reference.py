@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from akashic.actions import registry  # noqa: E402
 from akashic.cli import dispatch  # noqa: E402
-from akashic.delivery import config  # noqa: E402
+from akashic.delivery import config, config_file  # noqa: E402
 from akashic.engine import deployment_events, events  # noqa: E402
 
 NOTICE = "<!-- Written by scripts/reference.py: change the program, then run `make docs`. -->\n"
@@ -36,6 +37,7 @@ def pages() -> dict[Path, str]:
     return {
         FOLDER / "cli.md": cli_page(),
         FOLDER / "akashic-yaml.md": config_page(),
+        FOLDER / "akashic.schema.json": json.dumps(config_file.schema(), indent=2, sort_keys=True) + "\n",
         FOLDER / "actions.md": actions_page(),
         FOLDER / "events.md": events_page(),
     }

@@ -46,8 +46,13 @@ def install(venv: Path, lock: Path) -> None:
         for key, value in os.environ.items()
         if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
     }
-    python = venv / "bin" / "python"
-    uv = shutil.which("uv")
+    # An activated environment is on PATH with tools of its own, which go away in a moment.
+    own = venv / "bin"
+    env["PATH"] = os.pathsep.join(
+        part for part in env.get("PATH", os.defpath).split(os.pathsep) if Path(part) != own
+    )
+    python = own / "python"
+    uv = shutil.which("uv", path=env["PATH"])
     if uv:
         env |= {"UV_COMPILE_BYTECODE": "1", "VIRTUAL_ENV": str(venv)}
         run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv, env=env)
@@ -72,6 +77,10 @@ def main() -> None:
         wanted = ".".join(str(part) for part in PYTHON_MIN)
         sys.exit(f"error: Python {wanted} or newer is needed, this is {sys.version.split()[0]}")
     venv = ROOT / args.venv
+    if Path(sys.prefix).resolve() == venv.resolve():
+        # Called by the Python of the very environment that is to be made (somebody has activated it).
+        base = sys._base_executable  # type: ignore[attr-defined]
+        os.execv(base, [base, __file__, *sys.argv[1:]])
     stamp = venv / "akashic-setup"
     ready = stamp.read_text().split() if stamp.exists() else []
     dev, wanted = (fingerprint(ROOT / "requirements" / f"{name}.lock") for name in ("dev", args.lock))

@@ -1,6 +1,6 @@
 """The age format, through pyrage: the one place where values are encrypted and decrypted.
 
-The library is an extra (`akashic[secrets]`) and is loaded when the first value needs it.
+The library is an extra (`secrets`) and is loaded when the first value needs it.
 """
 
 from __future__ import annotations
@@ -69,5 +69,7 @@ def _pyrage() -> Any:
     try:
         import pyrage  # type: ignore[import-untyped]
     except ImportError:
-        raise AgeError("secrets need the age library", hint="pip install 'akashic[secrets]'") from None
+        raise AgeError(
+            "secrets need the age library", hint="pip install '.[local]' in a checkout of Akashic brings it"
+        ) from None
     return pyrage

@@ -33,7 +33,7 @@ def find_caddy() -> str:
     if not found:
         raise AkashicError(
             "local environments need the reverse proxy Caddy, which is not installed",
-            hint="pip install 'akashic[delivery]'",
+            hint="pip install '.[local]' in a checkout of Akashic brings it",
         )
     return found
 
