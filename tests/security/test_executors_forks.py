@@ -21,6 +21,7 @@ from akashic.executors.docker.forks import without_privilege
 from akashic.executors.host import isolation
 from akashic.executors.host.executor import HostExecutor
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, ServiceSpec, Tree
+from tests.cli.cli_process import Cli, steps
 from tests.executors.contract import make_repository
 from tests.executors.test_host import host
 
@@ -206,3 +207,22 @@ def test_attack_9_a_forks_job_sees_nothing_of_the_state_folder(base: str) -> Non
     for word in ("the record", "connected", "written", "supervisor\n"):
         assert word not in said[FORK], said[FORK]
     assert "changed" in said[FORK], said[FORK]
+
+
+@pytest.mark.skipif(bool(isolation.probe().missing), reason="this machine isolates no jobs")
+def test_attack_9_a_forks_run_is_a_forks_run_down_to_its_jobs(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "shop", tmp_path / "home")
+    look = 'echo "tools=$RUNNER_TOOL_CACHE"; (echo x >> "$AKASHIC_STATE/probe") && echo written'
+    cli.workflow(
+        steps(f"{look}; test ! -s $AKASHIC_STATE/journal.db && echo hidden", head="on: pull_request")
+    )
+    cli.commit()
+    event = tmp_path / "event.json"
+    said = {}
+    for name in ("ada/shop", "evil/shop"):
+        repo = {"head": {"repo": {"full_name": name}}, "base": {"repo": {"full_name": "ada/shop"}}}
+        event.write_text(json.dumps({"pull_request": repo}))
+        said[name] = cli("run", "pull_request", "-e", str(event), "--sandbox", "strict").stdout
+    assert "-of-forks" not in said["ada/shop"] and "| hidden" not in said["ada/shop"], said
+    assert "-of-forks" in said["evil/shop"] and "| hidden" in said["evil/shop"], said
+    assert "| written" in said["ada/shop"] and "| written" not in said["evil/shop"], said
