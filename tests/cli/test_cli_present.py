@@ -207,7 +207,7 @@ def test_plans_in_all_formats(cli: Cli) -> None:
     agree("plan.svg", svg)
 
 
-def test_a_drawing_is_well_formed_whatever_a_workflow_says(cli: Cli) -> None:
+def test_attack_37_a_drawing_is_well_formed_whatever_a_workflow_says(cli: Cli) -> None:
     name = json.dumps("</title><script>alert(1)</script> & \x1b \ufffe")
     text = FLOW.replace("name: ci", f"name: {name}").replace("refs/tags/v1", "<b>&amp;")
     svg = plan_of(cli, text)[3]

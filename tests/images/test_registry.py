@@ -149,7 +149,7 @@ def send(handler: http.server.BaseHTTPRequestHandler, status: int, body: bytes, 
         handler.wfile.write(body)
 
 
-def test_other_bytes_than_those_of_the_digest_are_not_taken() -> None:
+def test_attack_19_other_bytes_than_those_of_the_digest_are_not_taken() -> None:
     wanted = digest_of(b"{}")
     with (
         answering(lambda handler: send(handler, 200, b'{"other": 1}')) as (host, _),

@@ -52,7 +52,7 @@ def test_private_addresses_are_refused_unless_allowed(address: str) -> None:
     check_address(address, loopback=False, private=True)
 
 
-def test_a_name_that_leads_back_to_this_machine_is_refused_at_the_connection(
+def test_attack_28_a_name_that_leads_back_to_this_machine_is_refused_at_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))
@@ -105,7 +105,7 @@ def redirecting() -> Iterator[tuple[str, list[str]]]:
     thread.join()
 
 
-def test_redirects_are_not_followed_and_the_address_stays_secret(redirecting: tuple[str, list[str]]) -> None:
+def test_attack_28_redirects_are_not_followed(redirecting: tuple[str, list[str]]) -> None:
     url, asked = redirecting
     config = NotifyConfig(receivers=(WebhookReceiver(url_secret="HOOK"),))
     sender = Notifier(config, secret={"HOOK": url}.get, say=lambda _: None)
@@ -161,5 +161,5 @@ def test_no_text_moves_the_cursor_of_the_terminal(title: str, text: str) -> None
 @pytest.mark.parametrize(
     "link", ["javascript:alert(1)", "https://a|b", "data:text/html,x", "http://", "https://a b", "//x"]
 )
-def test_links_are_http_or_nothing(link: str) -> None:
+def test_attack_37_links_are_http_or_nothing(link: str) -> None:
     assert safe_link(link) == ""

@@ -150,7 +150,7 @@ def call(
     return out.getvalue()
 
 
-def test_no_sub_command_prints_a_value(file: SecretsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attack_32_no_sub_command_prints_a_value(file: SecretsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     (file.path.parent / "in.env").write_text(f"IMPORTED={CANARY}-imported\n")
     said = "".join(
         [
