@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
+from pathlib import Path
 
 from akashic.containers.engine import Engine
 from akashic.containers.errors import EngineError
+from akashic.containers.images import ImageSummary
+from akashic.executors.docker.actions import REPOSITORY
+from akashic.executors.docker.kept import FOLDER
 from akashic.images.engine import IMAGE_LABEL
 from akashic.images.registry import Repository, referrers_tag
 from akashic.images.retention import Cleanup, StoredImage, choose
@@ -22,19 +26,42 @@ def clean_engine(
 ) -> Cleanup:
     """Remove from the engine all images of `name` that we had it build but the newest `keep` and the
     protected. One that a container uses stays. Raises EngineError, UsageError."""
-    images = [
-        StoredImage(
-            digest=image.id,
-            name=name,
-            version=image.labels.get(_VERSION, ""),
-            tags=tuple(sorted(image.tags)),
-            built_at=float(image.created_at),
-        )
-        for image in engine.images.list(labels=[f"{IMAGE_LABEL}={name}"])
+    images = [_stored(image, name) for image in engine.images.list(labels=[f"{IMAGE_LABEL}={name}"])]
+    images.sort(key=_newest_first)
+    return _remove(engine, choose(images, keep=keep, protected_tags=protected_tags), dry_run=dry_run)
+
+
+def clean_runs(engine: Engine, *, keep: int, dry_run: bool) -> Cleanup:
+    """Remove from the engine what runs left there: images that were built for Docker actions but the newest
+    `keep` (another run builds them again), and those of failed jobs whose folder is gone, with a repository
+    that somebody deleted. Raises EngineError."""
+    built = [_stored(image, REPOSITORY) for image in engine.images.list(reference=REPOSITORY)]
+    lost = [
+        _stored(image, "")
+        for image in engine.images.list(labels=[FOLDER])
+        if not Path(image.labels[FOLDER]).is_dir()
     ]
-    # Images of one second have no order of their own: a dry run and the real one must agree.
-    images.sort(key=lambda image: (-image.built_at, image.digest))
-    chosen = choose(images, keep=keep, protected_tags=protected_tags)
+    built.sort(key=_newest_first)
+    chosen = Cleanup(removed=(*built[keep:], *lost), kept=tuple(built[:keep]))
+    return _remove(engine, chosen, dry_run=dry_run)
+
+
+def _newest_first(image: StoredImage) -> tuple[float, str]:
+    """Images of one second have no order of their own: a dry run and the real one must agree."""
+    return -image.built_at, image.digest
+
+
+def _stored(image: ImageSummary, name: str) -> StoredImage:
+    return StoredImage(
+        digest=image.id,
+        name=name,
+        version=image.labels.get(_VERSION, ""),
+        tags=tuple(sorted(image.tags)),
+        built_at=float(image.created_at),
+    )
+
+
+def _remove(engine: Engine, chosen: Cleanup, *, dry_run: bool) -> Cleanup:
     if dry_run:
         return chosen
     gone: list[StoredImage] = []

@@ -156,18 +156,19 @@ def _clean_engine(
 ) -> None:
     from akashic.containers.engine import Engine
     from akashic.containers.errors import EngineMissing
-    from akashic.images.cleaning import clean_engine
+    from akashic.images.cleaning import clean_engine, clean_runs
 
-    if not name:
-        return
     try:
         engine = Engine.connect(context.environ)
-        done = clean_engine(engine, name, keep=args.keep, protected_tags=protected, dry_run=args.dry_run)
+        if name:
+            done = clean_engine(engine, name, keep=args.keep, protected_tags=protected, dry_run=args.dry_run)
+            _say_cleanup(args, context, "engine", done)
+        of_runs = clean_runs(engine, keep=args.keep, dry_run=args.dry_run)
     except EngineMissing as error:
         # Without an engine there is nothing in one to remove.
         print(f"engine: {error.message}", file=context.stderr)
         return
-    _say_cleanup(args, context, "engine", done)
+    _say_cleanup(args, context, "engine, of runs", of_runs)
 
 
 def _clean_registry(
