@@ -27,7 +27,7 @@ def watch(context: CommandContext, run_round: Round) -> int:
             if run_round(application, changed) == EXIT_INTERRUPTED:
                 return EXIT_INTERRUPTED
         except AkashicError as error:
-            context.stderr.write(f"error: {error.message}\n")
+            context.stderr.write(f"{error.lead}{error.message}\n")
         context.stderr.write("watching for changes; Ctrl-C ends\n")
         context.stderr.flush()
         changed = watcher.wait()
