@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from akashic.executors.host.marker import OWNER_FILE
 from akashic.executors.host.removing import Remover
 
 
@@ -39,3 +40,24 @@ def test_a_process_that_forgets_to_finish_ends_and_leaves_nothing(tmp_path: Path
     # A worker that waited for more to do would keep the process for ever.
     subprocess.run([sys.executable, "-c", program, folder], check=True, timeout=120)
     assert list(tmp_path.iterdir()) == []
+
+
+ORDER = """
+import sys
+from akashic.executors.host.sandbox_folder import remove_folder
+sys.addaudithook(lambda name, given: print(given[0]) if name in ("os.remove", "os.rmdir") else None)
+remove_folder(sys.argv[1])
+"""
+
+
+def test_the_owner_of_a_folder_goes_last(tmp_path: Path) -> None:
+    folder = Path(_filled(tmp_path / "job"))
+    # Who is killed in the middle leaves a folder that is known to be a dead process's, which can be swept.
+    for name in ("a", OWNER_FILE, "z"):
+        (folder / name).write_text("x")
+    told = subprocess.run(
+        [sys.executable, "-c", ORDER, str(folder)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    names = [name.rpartition("/")[2] for name in told]
+    assert sorted(names) == sorted(["a", "below", "file", "job", OWNER_FILE, "z"])
+    assert names[-2:] == [OWNER_FILE, "job"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import Any
+
+from akashic.executors.host.marker import OWNER_FILE
 
 
 def remove_folder(folder: str) -> None:
@@ -23,6 +26,13 @@ def remove_folder(folder: str) -> None:
         except OSError:
             return
 
+    # Whose it is goes last: of who is killed in the middle, the rest is known as a dead process's and swept.
+    with contextlib.suppress(OSError):
+        for path in [f"{folder}/{name}" for name in os.listdir(folder) if name != OWNER_FILE]:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, onerror=allow)
+            else:
+                os.unlink(path)
     shutil.rmtree(folder, onerror=allow)
     shutil.rmtree(folder, ignore_errors=True)
 
