@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from akashic.executors.docker.create_options import parse_create_options
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.layout import Layout
 from akashic.executors.docker.opening import _objects
+from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, Tree
 
 HOSTILE = "a\" --privileged -v /:/host 'b' $(touch /tmp/x) `id` ; reboot \n--env EVIL=1"
@@ -153,3 +156,38 @@ def test_row_35_borrowed_objects_show_nothing_else_of_this_machine(tmp_path: Pat
     lines = (lent / "objects", private, "/etc", "../../../objects", "/root/.ssh", "")
     (own / "objects/info/alternates").write_text("".join(f"{line}\n" for line in lines))
     assert _objects(str(tmp_path / "own")) == [str(own / "objects"), str(lent / "objects")]
+
+
+@pytest.mark.parametrize("environ_path", ["own", "nothing"])
+def test_row_24_a_shell_in_a_container_is_not_opened_by_the_jobs_own_docker(
+    tmp_path: Path, environ_path: str
+) -> None:
+    """The client runs on this machine: no variable of the job is one of its own, and none is in its argv."""
+    for owner in ("own", "job"):
+        program = tmp_path / owner / "docker"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nenv > {tmp_path}/{owner}.env\nshift 4\n'
+                           'while [ "$1" = --env ]; do shift 2; done\nshift\nexec "$@"\n')  # fmt: skip
+        program.chmod(0o755)
+    sandbox = DockerSandbox.__new__(DockerSandbox)
+    sandbox._environ = {"PATH": f"{tmp_path / environ_path}:/usr/bin:/bin"}
+    sandbox._belongings = SimpleNamespace(container="c0ffee")  # type: ignore[assignment]
+    env = {"PATH": f"{tmp_path}/job:/usr/bin:/bin", "LD_PRELOAD": "", "DOCKER_HOST": "tcp://evil",
+           "TOKEN": HOSTILE, "x-y": "1", "A;touch x": "1"}  # fmt: skip
+    script = f'printf %s "$TOKEN" > {tmp_path}/token; env > {tmp_path}/inside.env; exit 7'
+    if environ_path == "nothing" and shutil.which("docker", path="/usr/bin:/bin"):
+        pytest.skip("this machine has another docker")
+    if environ_path == "nothing":
+        with pytest.raises(ExecutorError, match="cannot open a shell"):
+            sandbox.interactive(["sh", "-c", script], env=env, cwd="/")
+        assert not (tmp_path / "job.env").exists()
+        return
+    assert sandbox.interactive(["sh", "-c", script], env=env, cwd="/") == 7
+    seen = (tmp_path / "own.env").read_text()
+    assert not (tmp_path / "job.env").exists()
+    names = [line.partition("=")[0] for line in seen.splitlines()]
+    assert not {"LD_PRELOAD", "DOCKER_HOST", "TOKEN"} & set(names)
+    assert f"PATH={tmp_path}/own:/usr/bin:/bin\n" in seen
+    assert (tmp_path / "token").read_text() == HOSTILE
+    inside = (tmp_path / "inside.env").read_text()
+    assert "DOCKER_HOST=tcp://evil" in inside and "AKASHIC_VARIABLE" not in inside

@@ -336,12 +336,21 @@ class DockerSandbox:
 
     def interactive(self, argv: list[str], *, env: dict[str, str], cwd: str) -> int:
         """Run a command on this process's terminal, inside the container; see `runner.breakpoints`."""
-        import subprocess  # Only who stands at a breakpoint needs it.
+        import shutil  # Only who stands at a breakpoint needs these.
+        import subprocess
 
-        variables = [word for name in env for word in ("--env", name)]
-        command = ["docker", "exec", "-it", "--workdir", cwd, *variables, self._belongings.container, *argv]
+        # The client on this machine must not see the job's variables by their names: LD_PRELOAD, PATH and
+        # DOCKER_HOST would be its own. Nor may they stand on a command line, where others read them.
+        told = {f"AKASHIC_VARIABLE_{number}": name for number, name in enumerate(filter(_is_name, env))}
+        script = "".join(f'export {name}="${alias}"; unset {alias}; ' for alias, name in told.items())
+        command = [
+            shutil.which("docker", path=self._environ.get("PATH")) or "docker",
+            *("exec", "-it", "--workdir", cwd, *(word for alias in told for word in ("--env", alias))),
+            *(self._belongings.container, "sh", "-c", f'{script}exec "$@"', "sh", *argv),
+        ]
+        values = {alias: env[name] for alias, name in told.items()}
         try:
-            return subprocess.run(command, env={**self._environ, **env}, check=False).returncode
+            return subprocess.run(command, env={**self._environ, **values}, check=False).returncode
         except OSError as error:
             raise ExecutorError(f"cannot open a shell in the container: docker: {error.strerror}") from error
 
@@ -358,3 +367,8 @@ class DockerSandbox:
         if kept:
             self._places.prune()
         self._leftovers.close()
+
+
+def _is_name(text: str) -> bool:
+    """Whether a shell can have a variable of this name."""
+    return text.isascii() and text.isidentifier()
