@@ -1,4 +1,6 @@
-"""Where a job's processes live, behind one small protocol: `host` here, others beside it.
+"""Where a job's processes live, behind one small protocol: `host` and `docker`; `providers` bring services to
+the host.
 
-May import: `akashic.journal`, `akashic.source`, `akashic.errors`. Never interprets a workflow.
+May import: `akashic.containers`, `akashic.git`, `akashic.errors`, `akashic.cancellation`. Never interprets a
+workflow.
 """

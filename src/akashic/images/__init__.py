@@ -1,4 +1,5 @@
-"""The life of an image: an OCI layout built without an engine, image stores, references, tags.
+"""The life of an image: built with or without an engine, named, looked into, tried, pushed, cleaned up.
 
-May import: `akashic.journal`, `akashic.source`, `akashic.errors`. Never imports a sibling concern.
+May import: `akashic.executors`, `akashic.containers`, `akashic.git`, `akashic.errors`,
+`akashic.cancellation`. Never imports a sibling concern.
 """
