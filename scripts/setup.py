@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import fcntl
 import hashlib
 import json
 import os
@@ -29,7 +30,7 @@ def fingerprint(lock: Path) -> str:
     # Settings of the checkers are in the same file, and change nothing that is installed.
     installed = (metadata["build-system"], metadata["project"], metadata["tool"]["hatch"])
     digest.update(json.dumps(installed).encode())
-    digest.update(f"{sys.version_info[:3]}{sys.executable}{ROOT}".encode())
+    digest.update(f"{sys.version_info[:3]}{os.path.realpath(sys.executable)}{ROOT}".encode())
     return digest.hexdigest()
 
 
@@ -81,6 +82,9 @@ def main() -> None:
         # Called by the Python of the very environment that is to be made (somebody has activated it).
         base = sys._base_executable  # type: ignore[attr-defined]
         os.execv(base, [base, __file__, *sys.argv[1:]])
+    # Two of us at once: the second one waits, and then finds everything done.
+    lock = os.open(ROOT, os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     stamp = venv / "akashic-setup"
     ready = stamp.read_text().split() if stamp.exists() else []
     dev, wanted = (fingerprint(ROOT / "requirements" / f"{name}.lock") for name in ("dev", args.lock))

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             conductor.print_summaries()
         now = application.clock.now()
         views = [view_of(state, now) for state in conductor.states]
-        for line in delivered_lines(application, views, repository, color=context.color):
+        shown = conductor.screen is not None
+        for line in delivered_lines(application, views, repository, color=context.color, jobs=not shown):
             context.stdout.write(line + "\n")
         return code
 

@@ -22,13 +22,19 @@ _TITLES = {"junit": "tests", "coverage": "coverage", "sarif": "findings"}
 
 
 def delivered_lines(
-    application: Application, views: Sequence[RunView], repository: Repository, *, color: bool
+    application: Application,
+    views: Sequence[RunView],
+    repository: Repository,
+    *,
+    color: bool,
+    jobs: bool = True,
 ) -> list[str]:
-    """Everything that is said at the end."""
+    """Everything that is said at the end. `jobs` is false where a live view has left the same list above."""
     style = Style(color)
     lines: list[str] = []
     for view in views:
-        lines += ["", style("bold", "Jobs"), *_jobs(view, style)]
+        if jobs:
+            lines += ["", style("bold", "Jobs"), *_jobs(view, style)]
         lines += _reports(view, style)
     lines += _environments(application, style)
     lines += ["", *(verdict(view, style) for view in views)]
