@@ -7,7 +7,8 @@ expressions" (status functions), "Workflow cancellation".
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from akashic.cancellation import Cancellation
@@ -142,29 +143,18 @@ class StepRunner:
             slot=slot,
             cancellation=own,
         )
-        forget: Callable[[], None] = lambda: None  # noqa: E731
-        timer: threading.Timer | None = None
         try:
             _scope(call)
             if not _holds(step.if_, call.scope):
                 return Ended(step, step_id, "skipped", "skipped"), False
-            forget = self._link(call, own)
-            self._limit(call)
-            if step.run is None and call.timeout_s is not None:
-                timer = threading.Timer(call.timeout_s, own.cancel, kwargs=_TIMEOUT)
-                timer.daemon = True
-                timer.start()
-            outcome = "cancelled" if ask_before(call) else body(call)
+            with self._ended_in_time(call):
+                outcome = "cancelled" if ask_before(call) else body(call)
         except AkashicError as error:
             call.fail(error.message)
             if error.hint:
                 call.say(f"hint: {error.hint}")
             outcome = "failure"
         finally:
-            forget()
-            if timer is not None:
-                timer.cancel()
-                timer.join()
             call.output.finish()
             if not call.files_taken:
                 state.slots.collect(slot)
@@ -174,6 +164,24 @@ class StepRunner:
         if outcome in ("failure", "timed_out") and frame.parent is None and ask_failed(call):
             return Ended(step, step_id, outcome, outcome), True
         return Ended(step, step_id, outcome, self._forgiven(call, outcome), call.error, call.effects), False
+
+    @contextmanager
+    def _ended_in_time(self, call: Call) -> Iterator[None]:
+        """What runs inside is cancelled with the job, and when the step's time is up."""
+        forget = self._link(call, call.cancellation)
+        timer: threading.Timer | None = None
+        try:
+            self._limit(call)
+            if call.step.run is None and call.timeout_s is not None:
+                timer = threading.Timer(call.timeout_s, call.cancellation.cancel, kwargs=_TIMEOUT)
+                timer.daemon = True
+                timer.start()
+            yield
+        finally:
+            forget()
+            if timer is not None:
+                timer.cancel()
+                timer.join()
 
     def _forgiven(self, call: Call, outcome: Conclusion) -> Conclusion:
         template = call.step.continue_on_error
