@@ -7,13 +7,17 @@ root has one user id and no /proc of its own to give.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from akashic.containers.engine import Engine
 from akashic.errors import AkashicError
+from akashic.executors.docker.labels import OWNER, is_dead
 from scripts import base_image as images
+
+ENGINE_TIDY_S = 20
 
 _OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
 _INSIDE = os.environ.get("AKASHIC") == "true"
@@ -45,14 +49,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    """The container engine of this machine; the test is skipped where there is none."""
+def engine() -> Iterator[Engine]:
+    """The container engine of this machine; the test is skipped where there is none. At the end nothing of a
+    run that is over may be left in it."""
     try:
         found = Engine.connect(os.environ)
         found.ping()
     except AkashicError as error:
         pytest.skip(f"no container engine: {error.message}")
-    return found
+    yield found
+    # What a killed runner leaves the engine may still be removing.
+    ends = time.monotonic() + ENGINE_TIDY_S
+    while (left := _left_in(found)) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not left, f"left in the engine: {left}"
+
+
+def _left_in(engine: Engine) -> list[str]:
+    """Containers, networks and volumes whose maker has ended. (Other sessions may be testing beside us.)"""
+    kinds = (engine.containers, engine.networks, engine.volumes)
+    found = [item for kind in kinds for item in kind.list(labels=(OWNER,))]  # type: ignore[attr-defined]
+    return [str(item) for item in found if is_dead(item.labels[OWNER])]
 
 
 @pytest.fixture(scope="session")

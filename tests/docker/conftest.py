@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -17,6 +18,7 @@ import pytest
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
+from akashic.executors.docker.actions import REPOSITORY
 from akashic.executors.docker.kept import FOLDER
 from akashic.executors.docker.labels import RUN
 from tests.cli.cli_process import Cli
@@ -60,6 +62,8 @@ class Workshop:
             self.cli.env["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
         self.base = base
         self._engine = engine
+        self.built: set[str] = set()
+        """The images of actions that this checkout's runs had the engine build."""
 
     def write(self, name: str, text: str, *, executable: bool = False) -> None:
         file = self.cli.write(name, text.replace("{base}", self.base))
@@ -72,6 +76,7 @@ class Workshop:
         text, _ = process.communicate(timeout=TIMEOUT_S)
         assert "Traceback" not in text, text
         assert code is None or process.returncode == code, text
+        self.built.update(re.findall(rf"Successfully tagged ({REPOSITORY}:\S+)", text))
         self.nothing_is_left()
         return Run(process.returncode, text)
 
@@ -101,6 +106,7 @@ class Workshop:
     def interrupt(self, process: subprocess.Popen[str]) -> Run:
         process.send_signal(signal.SIGINT)
         text, _ = process.communicate(timeout=TIMEOUT_S)
+        self.built.update(re.findall(rf"Successfully tagged ({REPOSITORY}:\S+)", text))
         self.nothing_is_left()
         return Run(process.returncode, text)
 
@@ -134,7 +140,7 @@ def shop(tmp_path: Path, docker_home: Path, base_image: str, engine: Engine) -> 
         if process.poll() is None:
             process.kill()
             process.wait()
-    for name in workshop.kept_images():
+    for name in (*workshop.kept_images(), *workshop.built):
         engine.images.remove(name)
 
 
