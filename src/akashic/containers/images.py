@@ -275,18 +275,9 @@ class Images:
             "rm": True,
             "forcerm": True,
         }
-        everybody = {} if anonymous else auth.all_credentials(self._environ)
-        registries = {
-            name: {
-                "username": known.username,
-                "password": known.password,
-                "identitytoken": known.identity_token,
-            }
-            for name, known in everybody.items()
-        }
         headers = {
             "Content-Type": "application/x-tar",
-            "X-Registry-Config": base64.urlsafe_b64encode(json.dumps(registries).encode()).decode(),
+            "X-Registry-Config": _registry_config({} if anonymous else auth.all_credentials(self._environ)),
         }
         tail: list[str] = []
 
@@ -307,11 +298,7 @@ class Images:
         except NoSpace:
             raise
         except EngineError as error:
-            shown = "\n".join(tail)
-            reason = error.message.removeprefix("the container engine says: ")
-            raise BuildFailed(
-                f"{dockerfile} cannot be built: {reason}" + (f"\n{shown}" if shown else ""), hint=error.hint
-            ) from error
+            raise _build_failed(dockerfile, error, tail) from error
         for name in tags[1:]:
             self.tag(image, name)
         return image
@@ -345,6 +332,28 @@ class Images:
 
 def _silent(_: str) -> None:
     return
+
+
+def _registry_config(everybody: Mapping[str, auth.Credentials]) -> str:
+    """The header `X-Registry-Config`: the credentials of all registries, for the images that a build starts
+    from."""
+    registries = {
+        name: {
+            "username": known.username,
+            "password": known.password,
+            "identitytoken": known.identity_token,
+        }
+        for name, known in everybody.items()
+    }
+    return base64.urlsafe_b64encode(json.dumps(registries).encode()).decode()
+
+
+def _build_failed(dockerfile: str, error: EngineError, tail: Sequence[str]) -> BuildFailed:
+    shown = "\n".join(tail)
+    reason = error.message.removeprefix("the container engine says: ")
+    return BuildFailed(
+        f"{dockerfile} cannot be built: {reason}" + (f"\n{shown}" if shown else ""), hint=error.hint
+    )
 
 
 def _pull_failed(image: str, error: EngineError, *, with_credentials: bool) -> PullFailed:
