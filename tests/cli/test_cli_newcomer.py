@@ -94,3 +94,32 @@ def test_a_plan_says_why_not(cli: Cli) -> None:
     cli.commit()
     for argv in (("plan",), ("run", "-n"), ("run", "-g")):
         assert "skipped: its `if` is false: github.event_name == 'release'" in cli(*argv).stdout
+
+
+FAR = "nobody/nothing/.github/workflows/x.yml@v1"
+CALLS = f"""
+name: calls
+on: {{push: {{branches: [EVENT]}}}}
+jobs:
+  near: {{runs-on: x, steps: [{{run: echo near}}]}}
+  far: {{uses: {FAR}}}
+"""
+
+
+def test_what_is_called_far_away_matters_only_to_those_who_run_it(cli: Cli) -> None:
+    cli.workflow(steps("exit 0"))
+    cli.workflow(CALLS.replace("EVENT", "other"), "other.yml")
+    cli.commit()
+    # A workflow that the event does not trigger is not asked what it calls.
+    assert cli("run", "--offline").returncode == 0
+    cli.workflow(CALLS.replace("EVENT", "main"), "other.yml")
+    failed = cli("run", "--offline")
+    assert failed.returncode == 2
+    assert f"cannot call `{FAR}`: nobody/nothing@v1 is not in the cache" in failed.stderr
+    # Who asks for a job gets that job.
+    assert "| near" in cli("run", "--offline", "-j", "near").stdout
+    # And who only wants to see the plan sees what there is.
+    plan = cli("plan", "--offline")
+    assert (plan.returncode, "far   calls nobody" in plan.stdout) == (0, True)
+    assert "note: .github/workflows/other.yml:5:3: `nobody/" in plan.stderr
+    assert "is not looked into" in plan.stderr

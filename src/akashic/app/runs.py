@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,15 @@ from akashic.app.github_event import (
 )
 from akashic.app.identity import new_run_id
 from akashic.app.repository import Repository, changed_files
-from akashic.app.workflows import LoadedWorkflow, RemoteReader, WorkflowTree, load, select_paths
+from akashic.app.workflows import (
+    LoadedWorkflow,
+    RemoteReader,
+    WorkflowTree,
+    load,
+    load_alone,
+    select_paths,
+    with_calls,
+)
 from akashic.engine.codec import encode
 from akashic.engine.events import JobFilter, RunCreated
 from akashic.errors import AkashicError, UsageError
@@ -86,9 +94,17 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """All that were looked at."""
 
 
-def select(application: Application, request: Request, *, cwd: Path, remote: RemoteReader) -> Selection:
-    """Read the workflow files and match them with the event. Raises UsageError (InvalidInput with every
-    problem of the first broken file) and changes nothing."""
+def select(
+    application: Application,
+    request: Request,
+    *,
+    cwd: Path,
+    remote: RemoteReader,
+    unread: Callable[[str], None] | None = None,
+) -> Selection:
+    """Read the workflow files and match them with the event; what they call is read for those that it
+    triggers. Raises UsageError (InvalidInput with every problem of the first broken file) and changes
+    nothing. `unread`: see `with_calls`."""
     from akashic.source.data import did_you_mean
     from akashic.workflow.events import EVENTS
     from akashic.workflow.triggers import match
@@ -97,7 +113,8 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
         hint = did_you_mean(request.event_name, EVENTS) or "https://docs.github.com/actions lists the events"
         raise UsageError(f"there is no event `{request.event_name}`", hint=hint)
     application.look_at_repository()
-    everything = load_workflows(application, request, cwd=cwd, remote=remote)
+    tree = _tree(application, request)
+    everything = [load_alone(tree, path) for path in _paths(application, request, tree, cwd)]
     repository = _with_branches(application.repository, request)
     loaded, without_job = _with_jobs(everything, request.filter.jobs)
     _check_matrix(loaded, request.filter.matrix)
@@ -118,7 +135,8 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
             own = payload
             if event_name == "workflow_dispatch":
                 own = payload | {"inputs": found.inputs, "workflow": item.workflow.path}
-            triggered.append(Triggered(loaded=item, event_name=event_name, payload=own, inputs=found.inputs))
+            whole = with_calls(item, tree, remote, request.filter.jobs, unread)
+            triggered.append(Triggered(loaded=whole, event_name=event_name, payload=own, inputs=found.inputs))
         else:
             passed_over.append((item.workflow.path, found.reason))
     return Selection(
@@ -133,20 +151,35 @@ def select(application: Application, request: Request, *, cwd: Path, remote: Rem
 def load_workflows(
     application: Application, request: Request, *, cwd: Path, remote: RemoteReader
 ) -> list[LoadedWorkflow]:
-    """The workflow files that a request is about, whatever triggers them. Raises UsageError."""
-    tree = WorkflowTree(
+    """The workflow files that a request is about, whatever triggers them, with what they call. Raises
+    UsageError."""
+    tree = _tree(application, request)
+    return [load(tree, path, remote) for path in _paths(application, request, tree, cwd)]
+
+
+def load_listed(application: Application, request: Request, *, cwd: Path) -> list[LoadedWorkflow]:
+    """The same without what they call. Raises UsageError."""
+    tree = _tree(application, request)
+    return [load_alone(tree, path) for path in _paths(application, request, tree, cwd)]
+
+
+def _tree(application: Application, request: Request) -> WorkflowTree:
+    return WorkflowTree(
         application.root,
         lambda: application.repository,
         from_commit=request.from_commit,
         environ=application.environ,
     )
+
+
+def _paths(application: Application, request: Request, tree: WorkflowTree, cwd: Path) -> list[str]:
     paths = select_paths(tree, request.workflows, application.root, cwd)
     if not paths:
         raise UsageError(
             f"{application.root}: no workflow files",
             hint="workflows are .yml or .yaml files in .github/workflows",
         )
-    return [load(tree, path, remote) for path in paths]
+    return paths
 
 
 def create(application: Application, request: Request, selection: Selection, triggered: Triggered) -> str:

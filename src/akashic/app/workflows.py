@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from akashic.app.repository import Repository
+from akashic.engine.agenda import jobs_wanted
 from akashic.errors import AkashicError, UsageError
 from akashic.git import git_output
 from akashic.source.position import InvalidInput, Position, Problem
@@ -126,10 +127,28 @@ def select_paths(tree: WorkflowTree, wanted: Iterable[str], root: Path, cwd: Pat
 def load(tree: WorkflowTree, path: str, remote: RemoteReader) -> LoadedWorkflow:
     """Parse a workflow and everything it calls. Raises InvalidInput with all problems of the first file that
     has any."""
+    return with_calls(load_alone(tree, path), tree, remote)
+
+
+def load_alone(tree: WorkflowTree, path: str) -> LoadedWorkflow:
+    """Parse a workflow without what it calls. Raises InvalidInput with all its problems."""
     text = tree.read(path)
-    workflow = parse_workflow(text, path)
-    calls = _Calls(tree=tree, remote=remote, sources={path: text})
-    calls.levels_below(workflow, "", (f"./{path}",))
+    return LoadedWorkflow(workflow=parse_workflow(text, path), sources={path: text})
+
+
+def with_calls(
+    loaded: LoadedWorkflow,
+    tree: WorkflowTree,
+    remote: RemoteReader,
+    jobs: Iterable[str] = (),
+    unread: Callable[[str], None] | None = None,
+) -> LoadedWorkflow:
+    """The workflow with everything that it calls; with `jobs` only what they and their needs call. Raises
+    InvalidInput with all problems of the first file that has any; with `unread`, what another repository's
+    workflow cannot be read for is told there instead."""
+    workflow = loaded.workflow
+    calls = _Calls(tree=tree, remote=remote, sources=dict(loaded.sources), unread=unread)
+    calls.levels_below(workflow, "", (f"./{workflow.path}",), jobs_wanted(workflow, jobs))
     return LoadedWorkflow(workflow=workflow, sources=calls.sources)
 
 
@@ -139,13 +158,16 @@ class _Calls(msgspec.Struct, kw_only=True):
     tree: WorkflowTree
     remote: RemoteReader
     sources: dict[str, str]
+    unread: Callable[[str], None] | None
     levels: dict[str, int] = msgspec.field(default_factory=dict)
 
-    def levels_below(self, workflow: Workflow, source: str, chain: tuple[str, ...]) -> int:
-        """How many levels of calls stand below a workflow. `source` is its reference, "" for one of this
-        repository."""
+    def levels_below(
+        self, workflow: Workflow, source: str, chain: tuple[str, ...], jobs: Iterable[str] | None = None
+    ) -> int:
+        """How many levels of calls stand below a workflow (below `jobs` of it). `source` is its reference, ""
+        for one of this repository."""
         deepest = 0
-        for job in workflow.jobs.values():
+        for job in workflow.jobs.values() if jobs is None else (workflow.jobs[name] for name in jobs):
             if not job.uses:
                 continue
             reference = reference_of(source, job.uses)
@@ -155,7 +177,8 @@ class _Calls(msgspec.Struct, kw_only=True):
             if reference not in self.levels and len(chain) < CALL_DEPTH_MAX:
                 called = self._parse(reference, job.uses, job.position)
                 inner = reference if not reference.startswith("./") else ""
-                self.levels[reference] = self.levels_below(called, inner, (*chain, reference))
+                below = self.levels_below(called, inner, (*chain, reference)) if called is not None else 0
+                self.levels[reference] = below
             below = 1 + self.levels.get(reference, 0)
             if len(chain) + below > CALL_DEPTH_MAX:
                 message = f"more than {CALL_DEPTH_MAX} levels of reusable workflows"
@@ -163,7 +186,7 @@ class _Calls(msgspec.Struct, kw_only=True):
             deepest = max(deepest, below)
         return deepest
 
-    def _parse(self, reference: str, uses: str, position: Position) -> Workflow:
+    def _parse(self, reference: str, uses: str, position: Position) -> Workflow | None:
         try:
             text = (
                 self.tree.read(reference.removeprefix("./"))
@@ -171,9 +194,12 @@ class _Calls(msgspec.Struct, kw_only=True):
                 else self.remote(reference)
             )
         except AkashicError as error:
-            raise InvalidInput(
-                [_problem(position, f"cannot call `{uses}`: {error.message}", error.hint)]
-            ) from None
+            # Messages of a reader begin with the reference already.
+            reason = error.message.removeprefix(f"{uses}: ")
+            if self.unread is not None and not reference.startswith("./"):
+                self.unread(f"note: {position}: `{uses}` is not looked into: {reason}")
+                return None
+            raise InvalidInput([_problem(position, f"cannot call `{uses}`: {reason}", error.hint)]) from None
         self.sources[reference] = text
         return parse_workflow(text, reference.removeprefix("./"))
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     overrides = overrides_of(args.local_repository, context)
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
     request = request_of(args, context)
-    selection = select(application, request, cwd=context.cwd, remote=remote)
+    selection = select(application, request, cwd=context.cwd, remote=remote, unread=context.complain)
     foresight = foresee_all(application, request, selection)
     if args.format == "json" or context.json:
         indent = None if context.json else 2

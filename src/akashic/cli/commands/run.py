@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
 from akashic.app.remote import remote_reader
-from akashic.app.runs import Request, Selection, create, load_workflows, select
+from akashic.app.runs import Request, Selection, create, load_listed, load_workflows, select
 from akashic.cli.act_files import with_act_files
 from akashic.cli.act_options import configure_act
 from akashic.cli.actrc import with_actrc
@@ -80,10 +80,10 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     if args.list:
         from akashic.cli.present.listing import list_jobs  # not on the way of a run
 
-        list_jobs(load_workflows(application, request, cwd=context.cwd, remote=remote), request, context)
+        list_jobs(load_listed(application, request, cwd=context.cwd), request, context)
         return EXIT_OK
     if args.graph or args.dry_run:
-        selection = select(application, request, cwd=context.cwd, remote=remote)
+        selection = select(application, request, cwd=context.cwd, remote=remote, unread=context.complain)
         _show_plan(application, selection, request, context)
         return EXIT_OK
     context = with_held_output(args, context)
