@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,3 +199,35 @@ def test_credentials_in_the_user_s_home_are_hidden(
         assert run(sandbox, f"cat {wanted} 2>/dev/null; ls -A ~ | grep -v cache") == ""
     finally:
         sandbox.close()
+
+
+@pytest.mark.skipif(bool(isolation.probe().missing), reason="this machine isolates no jobs")
+@pytest.mark.parametrize(
+    "way",
+    [
+        "exec env -i {ask}",
+        "(setsid env -i {ask} &) ; sleep 0.5",
+        "(setsid bash -c '(exec env -i {ask} &) ; true' &) ; sleep 0.5",
+        "exec env -i setsid -w {ask}",
+        "exec env -i unshare --user --map-root-user {ask}",
+    ],
+)
+def test_attack_10_a_step_that_cuts_itself_off_is_still_no_person(
+    tmp_path: Path, tree: Tree, way: str
+) -> None:
+    spec = SandboxSpec(run_id="r", job_key="j", attempt=1, repository="a/b", tree=tree, mode="strict")
+    sandbox = host(tmp_path).open(spec, cancellation=Cancellation())
+    code = (
+        "import sys; from pathlib import Path; from akashic.app.people import inside_a_job;"
+        " print(inside_a_job({}, Path(sys.argv[1])))"
+    )
+    sandbox.write(f"{sandbox.temp}/ask.py", code.encode())
+    source = Path(isolation.__file__).parents[3]
+    ask = f"env PYTHONPATH={source} {sys.executable} {sandbox.temp}/ask.py {tmp_path}/state"
+    try:
+        said = run(sandbox, way.format(ask=ask))
+    finally:
+        sandbox.close()
+    if "unshare" in way and "True" not in said:
+        pytest.skip("a job may make no user namespace here")
+    assert said == "True\n"

@@ -1,8 +1,10 @@
 """Whether a person asks, or a process that a job started: a review is a person's.
 
-What a job starts keeps its parents, so the way up tells, whatever the process made of its own environment.
-It is no boundary where jobs run as the user who reviews: such a process can cut itself off from its parents,
-and write to the state folder as that user can. What a job must not be able to approve runs as another user.
+What a job starts keeps its parents, so the way up tells, whatever the process made of its own environment. An
+isolated job's first process is marked too, and it is the parent of all that cut themselves off from theirs.
+It is no boundary where jobs run as the user who reviews: without isolation a process can cut itself off from
+its parents, and any can write to the state folder as that user can. What a job must not be able to approve
+runs as another user.
 """
 
 from __future__ import annotations
@@ -27,16 +29,22 @@ def inside_a_job(environ: Mapping[str, str], state_dir: Path, *, pid: int | None
 
 
 def _started_with(pid: int) -> Iterator[list[bytes]]:
-    """The environment that a process and each of its ancestors was started with, as far as it can be read."""
+    """What a process, its ancestors and the first process of its namespace were started with."""
     for _ in range(ANCESTORS_MAX):
         if pid <= 0:
-            return
-        try:
-            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            variables = []  # Another user's, or gone.
-        yield variables
+            break
+        yield _environment(pid)
         try:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError, ValueError):
-            return
+            break
+    # A step is started from outside of its namespace, so its own parent is not seen there.
+    yield _environment(1)
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Variables as they were at the start; none of another user's process."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

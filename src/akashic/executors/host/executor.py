@@ -207,6 +207,7 @@ class HostExecutor:
                 os.path.dirname(os.path.dirname(os.path.realpath(errors.__file__))),
                 *programs,
             ],
+            marks={"AKASHIC_JOB": spec.job_key, "AKASHIC_STATE": self._state_dir},
             # The journal, the logs of others, the socket of what supervises releases.
             hidden=[self._state_dir] if spec.trust == "fork" else [],
         )

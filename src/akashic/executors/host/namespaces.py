@@ -25,7 +25,7 @@ import select
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -82,6 +82,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     readable: Sequence[str]
     hidden: Sequence[str] = ()
     """Folders of which the job sees no more than what of `folder`, `writable` and `readable` lies in them."""
+    marks: Mapping[str, str] = {}
+    """Variables of the job's first process, the last parent of all that cut themselves off from theirs."""
 
 
 class _Outer(threading.local):
@@ -237,7 +239,7 @@ class NamespacePlace:
                 stdout=null,
                 stderr=null,
                 cwd="/",
-                env={},
+                env=dict(self._view.marks),
                 start_new_session=True,
             )
         os.close(waiting)
