@@ -112,22 +112,11 @@ def build_layout(
     _check(spec)
     for tag in options.tags:
         check_tag(tag)
-    files = read_files(source, spec.context, spec.include, spec.exclude)
-    if not files:
-        raise UsageError(f"image {spec.name}: no file matches its context, include and exclude")
-    lock = read_file(source, spec.context, spec.requirements).decode() if spec.requirements else ""
+    build, files = _begin(spec, source, options)
     store = Layout(layout)
     store.create()
-    build = _Build(
-        spec=spec,
-        source=source,
-        lock=lock,
-        version=options.version or content_version(source, files),
-        created_s=source.commit_time_s if options.epoch_s is None else options.epoch_s,
-        options=options,
-    )
     with store.building():
-        dependencies, left_out = _dependencies(spec, lock, cache)
+        dependencies, left_out = _dependencies(spec, build.lock, cache)
         application = _application_layer(store, spec, files, build.created_s)
         parts = [_part(store, build, found, name, application) for name, found in dependencies.items()]
         top = parts[0].descriptor if len(parts) == 1 else _put_index(store, parts)
@@ -157,6 +146,22 @@ def build_layout(
         repository=spec.repository,
         referrers={kind: descriptor["digest"] for kind, descriptor in attached.items()},
     )
+
+
+def _begin(spec: ImageSpec, source: Source, options: BuildOptions) -> tuple[_Build, Sequence[SourceFile]]:
+    """What is known before anything is written, and the files of the image. Raises UsageError."""
+    files = read_files(source, spec.context, spec.include, spec.exclude)
+    if not files:
+        raise UsageError(f"image {spec.name}: no file matches its context, include and exclude")
+    build = _Build(
+        spec=spec,
+        source=source,
+        lock=read_file(source, spec.context, spec.requirements).decode() if spec.requirements else "",
+        version=options.version or content_version(source, files),
+        created_s=source.commit_time_s if options.epoch_s is None else options.epoch_s,
+        options=options,
+    )
+    return build, files
 
 
 def _check(spec: ImageSpec) -> None:
