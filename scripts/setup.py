@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_MIN = (3, 11)
+SHEBANG_BYTES_MAX = 127
 
 
 def fingerprint(lock: Path) -> str:
@@ -66,7 +68,18 @@ def install(venv: Path, lock: Path) -> None:
     if not uv and "\nsetuptools==" not in lock.read_text(encoding="utf-8"):
         # It comes with Python 3.11's venv and hooks itself into the start of every process.
         run(python, "-m", "pip", "uninstall", "-qq", "--yes", "setuptools", env=env)
+    mend_command(own / "akashic", python)
     compileall.compile_dir(str(ROOT / "src"), quiet=2)
+
+
+def mend_command(script: Path, python: Path) -> None:
+    """Have a script found where its path holds a space or is long. pip puts the path of Python into the first
+    line as it is, and the kernel cuts that line; there a shell starts Python, which skips that line."""
+    first, _, rest = script.read_text(encoding="utf-8").partition("\n")
+    if first.startswith("#!/bin/sh") or (" " not in first and len(first.encode()) < SHEBANG_BYTES_MAX):
+        return
+    line = f"'''exec' {shlex.quote(str(python))} \"$0\" \"$@\""
+    script.write_text(f"#!/bin/sh\n{line}\n' '''\n{rest}", encoding="utf-8")
 
 
 def main() -> None:

@@ -41,7 +41,6 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         _clean_up(application, context)
         remote = remote_reader(action_cache(application), {}, offline=False)
         request, selection = choose(application, args.branch, remote)
-        repository = selection.repository
         if not context.json:
             _introduce(application, args.approve, context)
         conductor = Conductor(
@@ -60,9 +59,14 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             conductor.print_summaries()
         now = application.clock.now()
         views = [view_of(state, now) for state in conductor.states]
-        shown = conductor.screen is not None
-        for line in delivered_lines(application, views, repository, color=context.color, jobs=not shown):
-            context.stdout.write(line + "\n")
+        lines = delivered_lines(
+            application,
+            views,
+            color=context.color,
+            jobs=conductor.screen is None,
+            told=code != EXIT_OK,
+        )
+        context.stdout.write("\n".join(lines) + "\n")
         return code
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from akashic.app.application import Application
-from akashic.app.repository import Repository
 from akashic.app.up import findings, served
 from akashic.cli.present.style import Style, duration, table
 from akashic.cli.present.summary import report_figures
@@ -24,21 +24,24 @@ _TITLES = {"junit": "tests", "coverage": "coverage", "sarif": "findings"}
 def delivered_lines(
     application: Application,
     views: Sequence[RunView],
-    repository: Repository,
     *,
     color: bool,
     jobs: bool = True,
+    told: bool = False,
 ) -> list[str]:
-    """Everything that is said at the end. `jobs` is false where a live view has left the same list above."""
+    """Everything that is said at the end. `jobs` is false where a live view has left the same list above,
+    `told` is true when reports and outcome have been printed already, with what failed."""
     style = Style(color)
     lines: list[str] = []
     for view in views:
         if jobs:
             lines += ["", style("bold", "Jobs"), *_jobs(view, style)]
-        lines += _reports(view, style)
+        if not told:
+            lines += _reports(view, style)
     lines += _environments(application, style)
-    lines += ["", *(verdict(view, style) for view in views)]
-    lines += _next_steps(application, views, repository, style)
+    if not told:
+        lines += ["", *(verdict(view, style) for view in views)]
+    lines += _next_steps(application, views, style)
     return lines
 
 
@@ -98,14 +101,13 @@ def program() -> str:
     found = shutil.which("akashic")
     if called.name != "akashic" or (found and Path(found).resolve() == called.resolve()):
         return "akashic"
-    return os.path.relpath(called)
+    return shlex.quote(os.path.relpath(called))
 
 
-def _next_steps(
-    application: Application, views: Sequence[RunView], repository: Repository, style: Style
-) -> list[str]:
+def _next_steps(application: Application, views: Sequence[RunView], style: Style) -> list[str]:
     environments = list(application.config.environments)
-    where = program() + (f" -C {repository.prefix}" if repository.prefix else "")
+    folder = os.path.relpath(application.root)
+    where = program() + ("" if folder == "." else f" -C {shlex.quote(folder)}")
     number = views[0].sequence if views else ""
     last = ["production"] if "production" in environments else environments[-1:]
     back = [name for name in last if application.deployments.state(name).before_current()]
