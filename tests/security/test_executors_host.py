@@ -228,6 +228,6 @@ def test_attack_10_a_step_that_cuts_itself_off_is_still_no_person(
         said = run(sandbox, way.format(ask=ask))
     finally:
         sandbox.close()
-    if "unshare" in way and "True" not in said:
+    if "unshare" in said:
         pytest.skip("a job may make no user namespace here")
     assert said == "True\n"

@@ -21,6 +21,8 @@ def inside_a_job(environ: Mapping[str, str], state_dir: Path, *, pid: int | None
     variables, or by those that an ancestor was started with."""
     if environ.get("AKASHIC_JOB"):
         return True
+    if _is_walled_off():
+        return True
     mark = b"AKASHIC_STATE=" + os.fsencode(state_dir.resolve())
     return any(
         mark in variables and any(one.startswith(b"AKASHIC_JOB=") for one in variables)
@@ -40,6 +42,20 @@ def _started_with(pid: int) -> Iterator[list[bytes]]:
             break
     # A step is started from outside of its namespace, so its own parent is not seen there.
     yield _environment(1)
+
+
+def _is_walled_off() -> bool:
+    """Whether a user namespace of its own keeps this process from seeing what it runs in: a step can make one
+    for itself, and nobody else can tell what is outside."""
+    try:
+        if Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]:
+            return False
+        Path("/proc/1/environ").read_bytes()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _environment(pid: int) -> list[bytes]:
