@@ -27,20 +27,21 @@ from hashlib import sha256
 import msgspec
 
 from akashic.executors.host.keeping import trees_in_use
+from akashic.executors.host.tree_repository import (
+    GIT_ENV,
+    STATE_FOLDER,
+    Source,
+    files_of,
+    find_source,
+    find_tool,
+    make_repository,
+    run_git,
+    try_git,
+)
 from akashic.executors.protocol import ExecutorError, Tree
-from akashic.git import SAFE
 
-STATE_FOLDER = ".akashic"
 PREPARED_MAX = 8
 """Prepared trees that are kept; older ones that no job uses are removed."""
-_GIT_ENV = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "LC_ALL": "C",
-}
-_SAFE = (*SAFE, "-c", "safe.directory=*", "-c", "core.attributesFile=/dev/null")
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -53,20 +54,12 @@ class Prepared(msgspec.Struct, frozen=True):
         os.close(self.lock)
 
 
-class _Source(msgspec.Struct, frozen=True):
-    root: str
-    top: str
-    prefix: str
-    objects: str
-    shallow: str
-
-
 def prepare(tree: Tree, folder: str, environ: Mapping[str, str]) -> Prepared:
     """The prepared tree in `folder`, made now if this commit (or this state of the files) has none yet.
 
     Raises ExecutorError when the root is no git repository or the commit is unknown."""
-    source = _source(tree.root, environ)
-    files = _files(source, environ) if tree.dirty else ()
+    source = find_source(tree.root, environ)
+    files = files_of(source, environ) if tree.dirty else ()
     key = _key(tree, source, files)
     os.makedirs(folder, exist_ok=True)
     lock = _lock(f"{folder}/{key}.lock", fcntl.LOCK_SH)
@@ -148,8 +141,15 @@ def copy(prepared: str, destination: str, environ: Mapping[str, str]) -> None:
     """A copy of a prepared tree at `destination`, over what is there; reflinks where possible."""
     os.makedirs(destination, exist_ok=True)
     outcome = subprocess.run(
-        [_tool("cp", environ), "-a", "--reflink=auto", "--remove-destination", f"{prepared}/.", destination],
-        env=_GIT_ENV | {"PATH": environ.get("PATH", os.defpath)},
+        [
+            find_tool("cp", environ),
+            "-a",
+            "--reflink=auto",
+            "--remove-destination",
+            f"{prepared}/.",
+            destination,
+        ],
+        env=GIT_ENV | {"PATH": environ.get("PATH", os.defpath)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -170,59 +170,7 @@ def empty(folder: str) -> None:
                     os.unlink(entry.path)
 
 
-def _source(root: str, environ: Mapping[str, str]) -> _Source:
-    outcome = _git_raw(
-        root,
-        ["rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "shallow"],
-        environ,
-    )  # fmt: skip
-    if outcome.returncode:
-        raise ExecutorError(
-            f"{root} is not a git repository, so there is no tree to check out",
-            hint="run `git init`, add your files and commit them",
-        )
-    lines = os.fsdecode(outcome.stdout).split("\n")
-    top, prefix, objects, shallow = lines[0], lines[1].rstrip("/"), lines[2], lines[3]
-    return _Source(
-        root=root,
-        top=top,
-        prefix=prefix,
-        objects=os.path.join(root, objects),
-        shallow=os.path.join(root, shallow),
-    )
-
-
-def _files(source: _Source, environ: Mapping[str, str]) -> Sequence[tuple[str, os.stat_result]]:
-    """Tracked files as they are, and untracked ones that are not ignored; folders are submodules."""
-    listing = _git(source.root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], environ)
-    found = []
-    for path in sorted(set(os.fsdecode(listing).split("\0"))):
-        first = path.partition("/")[0]
-        if not path or first == STATE_FOLDER:
-            continue
-        try:
-            info = os.lstat(f"{source.root}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # Tracked, and deleted in the working tree.
-        if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
-            if not _beneath_link(source.root, path):
-                found.append((path, info))
-        elif stat.S_ISDIR(info.st_mode):
-            found.append((path, info))
-    return found
-
-
-def _beneath_link(root: str, path: str) -> bool:
-    """Whether a folder of the path is a link now: what lies behind it is not the repository's."""
-    folder = path.rpartition("/")[0]
-    while folder:
-        if os.path.islink(f"{root}/{folder}"):
-            return True
-        folder = folder.rpartition("/")[0]
-    return False
-
-
-def _key(tree: Tree, source: _Source, files: Sequence[tuple[str, os.stat_result]]) -> str:
+def _key(tree: Tree, source: Source, files: Sequence[tuple[str, os.stat_result]]) -> str:
     digest = sha256(
         f"1\0{source.root}\0{source.prefix}\0{tree.commit}\0{tree.dirty}\0".encode(errors="surrogateescape")
     )
@@ -268,7 +216,7 @@ def _prune(folder: str, *, keep: str) -> None:
 
 def _make(
     tree: Tree,
-    source: _Source,
+    source: Source,
     files: Sequence[tuple[str, os.stat_result]],
     target: str,
     environ: Mapping[str, str],
@@ -277,81 +225,19 @@ def _make(
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
     try:
-        _make_repository(tree, source, partial, environ)
+        make_repository(tree, source, partial, environ)
         if tree.dirty:
             _copy_files(source.root, files, partial)
         elif tree.commit:
-            _git(partial, ["checkout-index", "--all", "--force", "--quiet"], environ)
+            run_git(partial, ["checkout-index", "--all", "--force", "--quiet"], environ)
             shutil.rmtree(f"{partial}/{STATE_FOLDER}", ignore_errors=True)
         if tree.commit:
             # Makes the index know the files' times, so that no job has to compare their contents.
-            _git_raw(partial, ["update-index", "-q", "--refresh"], environ)
+            try_git(partial, ["update-index", "-q", "--refresh"], environ)
         os.rename(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _make_repository(tree: Tree, source: _Source, folder: str, environ: Mapping[str, str]) -> None:
-    git = f"{folder}/.git"
-    for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
-        os.makedirs(f"{git}/{name}")
-    _write(f"{git}/objects/info/alternates", source.objects + "\n")
-    _write(f"{git}/HEAD", "ref: refs/heads/main\n")
-    _write(
-        f"{git}/config",
-        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n"
-        "\tlogallrefupdates = true\n"
-        "\thooksPath = /dev/null\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n",
-    )
-    _write(f"{git}/info/exclude", f"/{STATE_FOLDER}/\n")
-    if os.path.isfile(source.shallow):
-        shutil.copyfile(source.shallow, f"{git}/shallow")
-    if not tree.commit:
-        return
-    head = tree.commit
-    if source.prefix:
-        head = _sub_folder_commit(tree, source, folder, environ)
-    else:
-        refs = os.fsdecode(
-            _git(
-                source.root,
-                ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"],
-                environ,
-            )
-        )
-        lines = [line.replace(" refs/heads/", " refs/remotes/origin/") for line in refs.splitlines()]
-        lines.sort(key=lambda line: line.partition(" ")[2])
-        _write(f"{git}/packed-refs", "# pack-refs with: sorted\n" + "".join(f"{line}\n" for line in lines))
-    _write(f"{git}/HEAD", head + "\n")
-    if _git_raw(folder, ["read-tree", head], environ).returncode:
-        raise ExecutorError(
-            f"the commit {tree.commit} is not in the repository {source.top}",
-            hint="fetch it first: git fetch origin " + tree.commit,
-        )
-
-
-def _sub_folder_commit(tree: Tree, source: _Source, folder: str, environ: Mapping[str, str]) -> str:
-    found = _git_raw(source.root, ["rev-parse", "--verify", "-q", f"{tree.commit}:{source.prefix}"], environ)
-    if found.returncode:
-        if tree.dirty:
-            sub_tree = os.fsdecode(
-                _git(folder, ["hash-object", "-w", "-t", "tree", os.devnull], environ)
-            ).strip()
-        else:
-            raise ExecutorError(f"the commit {tree.commit} has no folder {source.prefix}")
-    else:
-        sub_tree = os.fsdecode(found.stdout).strip()
-    facts = os.fsdecode(
-        _git(source.root, ["show", "-s", "--format=%an%n%ae%n%aI%n%cn%n%ce%n%cI%n%B", tree.commit], environ)
-    ).split("\n", 6)
-    names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE",
-             "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE")  # fmt: skip
-    people = dict(zip(names, facts, strict=False))
-    made = _git(
-        folder, ["commit-tree", sub_tree, "-m", facts[6].strip() or tree.commit], environ, extra=people
-    )
-    return os.fsdecode(made).strip()
 
 
 def _copy_files(root: str, files: Sequence[tuple[str, os.stat_result]], target: str) -> None:
@@ -389,41 +275,3 @@ def _opened(path: str, flags: int, mode: int = 0) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _write(path: str, content: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(content)
-
-
-def _git(
-    folder: str, arguments: Sequence[str], environ: Mapping[str, str], extra: Mapping[str, str] | None = None
-) -> bytes:
-    outcome = _git_raw(folder, arguments, environ, extra)
-    if outcome.returncode:
-        reason = outcome.stderr.decode(errors="replace").strip()
-        raise ExecutorError(f"git {arguments[0]} failed in {folder}: {reason}")
-    return outcome.stdout
-
-
-def _git_raw(
-    folder: str, arguments: Sequence[str], environ: Mapping[str, str], extra: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    env = {**_GIT_ENV, **(extra or {}), "PATH": environ.get("PATH", os.defpath), "HOME": "/nonexistent"}
-    return subprocess.run(
-        [_tool("git", environ), *_SAFE, *arguments],
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-
-
-def _tool(name: str, environ: Mapping[str, str]) -> str:
-    found = shutil.which(name, path=environ.get("PATH", os.defpath))
-    if found is None:
-        raise ExecutorError(
-            f"{name} is not installed, and checking out a tree needs it", hint=f"install {name}"
-        )
-    return found
