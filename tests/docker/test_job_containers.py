@@ -256,6 +256,28 @@ def test_a_job_that_is_cancelled_leaves_nothing(shop: Any, redis_image: str) -> 
     assert run.value("build", "cleanup") == "ran"
 
 
+def test_what_a_killed_run_left_goes_with_the_next_whatever_runs_its_jobs(
+    shop: Any, redis_image: str
+) -> None:
+    process = shop.start(
+        """
+        build:
+          runs-on: ubuntu-latest
+          services: {cache: {image: akashic-test/redis:1}}
+          steps: [{run: echo here; sleep 300}]
+        """
+    )
+    while "| here" not in process.stdout.readline():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    shop.cli.workflow("on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n")
+    shop.cli.commit("other")
+    result = shop.cli("run", "push")
+    assert result.returncode == 0, result.stdout + result.stderr
+    shop.nothing_is_left()
+
+
 def test_a_javascript_action_runs_in_a_container_without_node(shop: Any) -> None:
     shop.write(
         "js/action.yml", "runs: {using: node20, main: main.js, post: post.js}\ninputs: {who: {default: you}}"

@@ -31,6 +31,7 @@ from akashic.executors.container_options import HOST_IMAGE, IMAGES_OPTION, NO_OP
 from akashic.executors.host import isolation
 from akashic.executors.protocol import Executor, Tree
 from akashic.executors.registry import executor as find_executor
+from akashic.executors.registry import sweep_containers
 from akashic.runner.actions.cache import ActionCache
 from akashic.runner.actions.lockfile import LockFile
 from akashic.runner.actions.resolve import ActionResolver
@@ -153,6 +154,8 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
     """What the jobs of a run share."""
     executor = executor_of(application, created, options.containers)
     executor.sweep()
+    if created.executor == "host":
+        sweep_containers(**_executor_folders(application), environ=application.environ)
     settings = application.run_settings
     return RunnerParts(
         executor=executor,
@@ -201,12 +204,18 @@ def executor_of(
         )
     return find_executor(
         created.executor,
-        state_dir=str(application.state_dir),
-        cache_dir=str(application.user_cache / "services"),
-        tool_cache=str(application.user_cache / "tools"),
+        **_executor_folders(application),
         environ=application.environ,
         containers=containers,
     )
+
+
+def _executor_folders(application: Application) -> dict[str, str]:
+    return {
+        "state_dir": str(application.state_dir),
+        "cache_dir": str(application.user_cache / "services"),
+        "tool_cache": str(application.user_cache / "tools"),
+    }
 
 
 def _wants_containers(options: ContainerOptions) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from akashic.errors import UsageError
 from akashic.executors.container_options import HOST_IMAGE, NO_OPTIONS, ContainerOptions, MixedExecutor
+from akashic.executors.crashed import crashed_containers
 from akashic.executors.protocol import Executor
 
 EXECUTORS = ("host", "docker")
@@ -41,6 +42,19 @@ def executor(
             return MixedExecutor(docker, _host(state_dir, cache_dir, tool_cache, environ), options)
         return docker
     raise UsageError(f"there is no executor {name!r}", hint=f"expected one of: {', '.join(EXECUTORS)}")
+
+
+def sweep_containers(
+    *, state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]
+) -> Sequence[str]:
+    """What killed runs left on an engine, for a run that has no use for one; a line for each thing removed.
+    No engine is asked when no folder says that there was such a run."""
+    if not crashed_containers(state_dir):
+        return ()
+    docker = executor(
+        "docker", state_dir=state_dir, cache_dir=cache_dir, tool_cache=tool_cache, environ=environ
+    )
+    return docker.sweep()
 
 
 def _host(state_dir: str, cache_dir: str, tool_cache: str, environ: Mapping[str, str]) -> Executor:
