@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from akashic.containers.dockerignore import DockerIgnore
 from akashic.containers.errors import BuildFailed
 
 IGNORE_FILE = ".dockerignore"
@@ -49,13 +49,13 @@ def packed_context(folder: str, dockerfile: str) -> Iterator[tuple[Iterator[byte
 
 
 def _pack(root: Path, dockerfile: str, file: BinaryIO) -> None:
-    rules = read_rules(root / IGNORE_FILE)
+    ignore = _ignore_file(root / IGNORE_FILE)
     always = {dockerfile.removeprefix("./"), IGNORE_FILE}
     real_root = os.path.realpath(root)
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
-            if name not in always and ignored(rules, name):
+            if name not in always and ignore.ignores(name):
                 continue
             info = archive.gettarinfo(str(path), name)
             if info is None:  # A socket.
@@ -82,49 +82,9 @@ def _open_inside(real_root: str, path: Path) -> BinaryIO:
     return file
 
 
-def read_rules(path: Path) -> list[tuple[bool, re.Pattern[str]]]:
-    """The lines of a .dockerignore: whether each ignores, and what."""
+def _ignore_file(path: Path) -> DockerIgnore:
     try:
         with path.open("rb") as file:
-            text = file.read(_IGNORE_BYTES_MAX).decode(errors="replace")
+            return DockerIgnore(file.read(_IGNORE_BYTES_MAX).decode(errors="replace"))
     except OSError:
-        return []
-    rules = []
-    for line in text.removeprefix("\ufeff").splitlines():
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        ignores = not pattern.startswith("!")
-        parts = [part for part in pattern.removeprefix("!").strip().split("/") if part not in ("", ".")]
-        if parts:
-            rules.append((ignores, re.compile(_regexp(parts))))
-    return rules
-
-
-def ignored(rules: Sequence[tuple[bool, re.Pattern[str]]], name: str) -> bool:
-    """Whether a file is left out: the last rule that matches it, or a folder above it, decides."""
-    result = False
-    for ignores, pattern in rules:
-        if ignores != result and pattern.match(name):
-            result = ignores
-    return result
-
-
-def _regexp(parts: Sequence[str]) -> str:
-    text = ""
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if part == "**":
-            text += ".*" if last else "(?:.*/)?"
-            continue
-        for piece in re.findall(r"\*\*|\*|\?|\[[^\]]+\]|\\.|.", part):
-            if piece in ("*", "**"):
-                text += "[^/]*" if piece == "*" else ".*"
-            elif piece == "?":
-                text += "[^/]"
-            elif piece.startswith("[") and len(piece) > 1:
-                text += piece.replace("[^", "[^/", 1)
-            else:
-                text += re.escape(piece[-1])
-        text += "" if last else "/"
-    return f"{text}(?:/.*)?$"
+        return DockerIgnore("")

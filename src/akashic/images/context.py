@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from akashic.containers.dockerignore import DockerIgnore
 from akashic.errors import UsageError
-from akashic.images.dockerignore import DockerIgnore
 from akashic.images.source import Source, clean_folder, read_files
 from akashic.images.tar import Entry
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from akashic.errors import UsageError
+
 
 class DockerIgnore:
-    """The patterns of one file."""
+    """The patterns of one file. Raises UsageError for one that is none, as Docker refuses it."""
 
     def __init__(self, text: str) -> None:
         self._rules: list[tuple[re.Pattern[str], bool]] = []
@@ -22,7 +24,7 @@ class DockerIgnore:
             ignores = not line.startswith("!")
             parts = [part for part in line.removeprefix("!").strip().split("/") if part not in ("", ".")]
             if parts:
-                self._rules.append((re.compile(_pattern(parts), re.DOTALL), ignores))
+                self._rules.append((_compiled(line, parts), ignores))
 
     def ignores(self, path: str) -> bool:
         """Whether a file is left out; a pattern that matches a folder holds for all below it."""
@@ -31,6 +33,13 @@ class DockerIgnore:
             if pattern.match(path):
                 decided = ignores
         return decided
+
+
+def _compiled(line: str, parts: Sequence[str]) -> re.Pattern[str]:
+    try:
+        return re.compile(_pattern(parts), re.DOTALL)
+    except re.error as error:
+        raise UsageError(f".dockerignore: {line[:100]!r} is no pattern: {error}") from error
 
 
 def _pattern(parts: Sequence[str]) -> str:

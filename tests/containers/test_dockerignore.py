@@ -1,6 +1,7 @@
 import pytest
 
-from akashic.images.dockerignore import DockerIgnore
+from akashic.containers.dockerignore import DockerIgnore
+from akashic.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,8 @@ from akashic.images.dockerignore import DockerIgnore
 def test_the_last_line_that_matches_decides(text: str, ignored: list[str], kept: list[str]) -> None:
     ignore = DockerIgnore(text)
     assert [path for path in [*ignored, *kept] if ignore.ignores(path)] == ignored
+
+
+def test_what_is_no_pattern_is_named() -> None:
+    with pytest.raises(UsageError, match=r"'\[z-a\]' is no pattern"):
+        DockerIgnore("*.md\n[z-a]\n")
