@@ -92,3 +92,10 @@ def test_a_registry_is_set_up_without_writing_the_token(job) -> None:
     config = Path(ctx.env_set["NPM_CONFIG_USERCONFIG"]).read_text()
     assert "npm_secret" not in config
     assert "@octo:registry=https://registry.example/" in config
+
+
+def test_python_is_found_where_a_folder_that_is_named_cannot_be_read(job, tmp_path: Path) -> None:
+    (tmp_path / "versions").write_text("no folder")
+    ctx = job()
+    ctx.env["PYENV_ROOT"] = str(tmp_path)
+    assert ctx.use(SETUP_PYTHON, python_version=HERE).outputs["python-version"].startswith(HERE)

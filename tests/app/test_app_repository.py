@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akashic.app.application import Application
 from akashic.app.repository import (
     _without_credentials,
     changed_files,
@@ -277,3 +278,8 @@ def test_a_state_folder_that_cannot_be_made_is_said_as_such(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="cannot keep state here") as caught:
         state_folder(tmp_path, {})
     assert "AKASHIC_STATE" in caught.value.hint
+
+
+def test_without_a_home_the_cache_is_in_that_of_the_account(checkout: Checkout) -> None:
+    application = Application.open(checkout.path, {"PATH": os.environ["PATH"]})
+    assert application.user_cache == Path.home() / ".cache" / "akashic"

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tomllib
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -173,7 +174,8 @@ def _places(ctx: ActionContext) -> list[str]:
     for home in sorted(homes - {""}) if on_this_machine(ctx) else ():
         roots += [f"{home}/.pyenv/versions", f"{home}/.local/share/uv/python"]
     for versions in (Path(name) for name in roots if name and on_this_machine(ctx)):
-        if versions.is_dir():
+        # What is named there may be somebody else's, whose folder we may not read.
+        with suppress(OSError):
             places += [str(path / "bin") for path in sorted(versions.iterdir()) if (path / "bin").is_dir()]
     machine = ctx.sandbox.base_env.get("PATH", "").split(":")
     return list(

@@ -92,8 +92,10 @@ class Application:
     @cached_property
     def user_cache(self) -> Path:
         """Where fetched actions and tools are kept for all repositories of this user."""
-        base = self.environ.get("XDG_CACHE_HOME") or str(Path(self.environ.get("HOME", "/tmp")) / ".cache")
-        return Path(base) / "akashic"
+        base = self.environ.get("XDG_CACHE_HOME")
+        # Never below /tmp, where anybody could have put an action for us.
+        home = self.environ.get("HOME") or str(Path.home())
+        return (Path(base) if base else Path(home) / ".cache") / "akashic"
 
     @cached_property
     def journal(self) -> SqliteJournal:
