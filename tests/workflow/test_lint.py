@@ -28,6 +28,25 @@ def found(steps: str, head: str = JOB) -> list[str]:
     return [f"{problem.severity} {problem.rule}: {problem.message}" for problem in problems]
 
 
+def test_a_version_that_is_a_number_is_told() -> None:
+    text = """on: {push: {branches: [main, 3.10]}}
+env: {GO: 1.20, RATE: 0.25, LEVEL: 1e3, QUOTED: '1.20'}
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {python: [3.9, 3.10], include: [{python: 4.0}]}}
+    steps: [{uses: actions/setup-node@v4, with: {node-version: 20.0}}]
+"""
+    found = [one.message for one in lint_workflow(text, "w.yml", lambda _: None) if one.rule == "number"]
+    assert found == [
+        "`3.10` is the number 3.1",
+        "`1.20` is the number 1.2",
+        "`3.10` is the number 3.1",
+        "`4.0` is the number 4",
+        "`20.0` is the number 20",
+    ]
+
+
 def test_what_is_different_here_is_told_where_it_stands() -> None:
     text = """on:
   schedule: [{cron: '0 5 * * 1', timezone: Europe/Berlin}]

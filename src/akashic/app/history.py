@@ -8,7 +8,7 @@ from pathlib import Path
 from akashic.app.application import Application
 from akashic.app.driving import executor_of
 from akashic.app.runs import workflow_digest
-from akashic.app.workflows import RemoteReader, WorkflowTree, load
+from akashic.app.workflows import RemoteReader, WorkflowTree, load_alone, with_calls
 from akashic.driver.locks import FileRunLocks
 from akashic.engine.codec import decode, encode, run_stream
 from akashic.engine.events import CancelRequested, RunEvent, RunResumed
@@ -124,7 +124,8 @@ def request_resumption(application: Application, run_id: str, remote: RemoteRead
     tree = WorkflowTree(
         application.root, lambda: application.repository, from_commit=False, environ=application.environ
     )
-    loaded = load(tree, state.created.workflow_path, remote)
+    alone = load_alone(tree, state.created.workflow_path)
+    loaded = with_calls(alone, tree, remote, state.created.filter.jobs)
     changed = loaded.sources != state.created.sources
     if changed:
         check_sources(state, loaded.sources, resumptions)

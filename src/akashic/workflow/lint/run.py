@@ -15,6 +15,7 @@ from akashic.workflow.lint import (
     differences,
     habits,
     injection,
+    numbers,
     references,
     shells,
     types,
@@ -51,6 +52,7 @@ RULES: dict[str, str] = {
     "credentials": "no password stands in the file",
     "schedule": "schedules are not more frequent than GitHub runs them",
     "variable": "names of variables can be read by a shell",
+    "number": "versions are not read as numbers",
     "repeated": "nothing is listed twice, or excluded without being there",
     "difference": "what Akashic does in another way than GitHub",
 }
@@ -66,6 +68,7 @@ _FAMILIES: tuple[Callable[[Document, Problems], None], ...] = (
     injection.check,
     differences.check,
     habits.check,
+    numbers.check,
 )
 
 
