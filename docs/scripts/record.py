@@ -2,8 +2,8 @@
 """Makes the terminal pictures in docs/images/: runs a command in a terminal of its own and draws what stood
 there in the end, as SVG. Nothing is typed in by hand. Needs `pyte` (a terminal emulator) where it is run.
 
-    python docs/scripts/record.py docs/images/run.svg --title 'akashic run' -- akashic run
-    python docs/scripts/record.py docs/images/up.svg --title "akashic up" --last 68 -- akashic up --approve
+    python docs/scripts/record.py docs/images/run.svg --title "akashic run" --columns 70 -- akashic run
+    python docs/scripts/record.py docs/images/up.svg --title "make up" --last 55 -- make up
 """
 
 from __future__ import annotations
