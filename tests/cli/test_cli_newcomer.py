@@ -81,6 +81,14 @@ def test_a_file_of_secrets_that_leads_elsewhere_is_not_read(cli: Cli, tmp_path: 
     assert "| []" in cli("run").stdout
 
 
+def test_the_same_advice_is_given_once(cli: Cli) -> None:
+    uses = "".join(f"      - uses: actions/checkout@v{number}\n" for number in (3, 4, 5))
+    cli.workflow(steps("exit 0") + uses)
+    cli.commit()
+    text = cli("lint").stdout
+    assert (text.count("is not pinned"), text.count("hint: pin it to a full commit")) == (3, 1)
+
+
 def test_who_only_looks_leaves_nothing(cli: Cli) -> None:
     cli.workflow(steps("exit 0"))
     cli.commit()

@@ -162,6 +162,7 @@ def _record(problem: Problem) -> dict[str, Any]:
 
 def _print_text(problems: Sequence[Problem], files: Sequence[Path], context: CommandContext) -> None:
     counts = dict.fromkeys(_COLORS, 0)
+    hinted: set[str] = set()
     for problem in problems:
         counts[problem.severity] += 1
         severity: str = problem.severity
@@ -169,7 +170,9 @@ def _print_text(problems: Sequence[Problem], files: Sequence[Path], context: Com
             severity = f"\x1b[{_COLORS[severity]}m{severity}\x1b[0m"
         print(_safe(f"{problem.position}: "), end="", file=context.stdout)
         print(f"{severity}: {_safe(problem.message)} [{problem.rule}]", file=context.stdout)
-        if problem.hint:
+        # Said once: thirty actions that are not pinned are one piece of advice.
+        if problem.hint and problem.hint not in hinted:
+            hinted.add(problem.hint)
             print(f"  hint: {_safe(problem.hint)}", file=context.stdout)
     checked = f"{len(files)} file{'' if len(files) == 1 else 's'}"
     if not problems:
