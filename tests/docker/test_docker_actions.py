@@ -217,15 +217,24 @@ def test_an_action_ends_with_its_time_and_with_the_run(shop: Any, make_action: A
         "runs: {using: docker, image: Dockerfile}",
         "trap 'echo asked=to end; exit 1' INT TERM; echo started=yes; sleep 600 & wait",
     )
+    make_action("slow", "runs: {using: docker, image: Dockerfile}", "", "FROM {base}\nRUN sleep 60\n")
     run = shop.run(
         """
         build:
           runs-on: ubuntu-latest
           steps: [{uses: actions/checkout@v4}, {uses: ./hang, timeout-minutes: 0.03}]
+        image:
+          runs-on: ubuntu-latest
+          steps:
+            - uses: actions/checkout@v4
+            - {uses: ./slow, id: slow, timeout-minutes: 0.01, continue-on-error: true}
+            - run: echo "outcome=${{ steps.slow.outcome }}"
         """,
         code=1,
     )
     assert "has timed out after 0.03 minutes" in run.text
+    assert "has timed out after 0.01 minutes" in run.text, "the time holds for the making of the image, too"
+    assert run.value("image", "outcome") == "failure"
     process = shop.start(
         """
         build:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
-from akashic.executors.protocol import Capabilities, Sandbox, Unsupported
+from akashic.executors.protocol import Capabilities, ExitStatus, Sandbox, Unsupported
 from akashic.executors.without_images import CONTAINER_EXECUTORS
 from akashic.runner.actions.arguments import split_arguments
 from akashic.runner.actions.inputs import action_inputs, given_inputs, input_variables
@@ -28,6 +28,8 @@ from akashic.workflow.expressions.coercion import to_string
 from akashic.workflow.model import Step, Template
 
 DOCKER = "docker://"
+_STOPPED = ExitStatus(code=130, cancelled=True)
+"""How the making of an image ends when the step's time is over, or somebody ends the run."""
 _NOT_IN_IMAGES = ("AKASHIC_STATE", "AKASHIC_ROOT")
 """Folders of this machine, which no action's container sees."""
 
@@ -69,8 +71,7 @@ def image_steps(state: JobState) -> Iterator[tuple[Step, Body]]:
 
 def _obtaining(action: ResolvedAction) -> Body:
     def body(call: Call) -> Conclusion:
-        _image(call, action)
-        return "success"
+        return "success" if _image(call, action) else call.conclude(_STOPPED)
 
     return body
 
@@ -109,6 +110,8 @@ def _run(
     call: Call, action: ResolvedAction, entrypoint: str, inputs: Mapping[str, str], saved: dict[str, str]
 ) -> Conclusion:
     image = _image(call, action)
+    if not image:
+        return call.conclude(_STOPPED)
     sandbox = call.state.sandbox
     call.job_path = lambda path: job_path(sandbox, path)
     call.github = {
@@ -176,7 +179,7 @@ def _evaluated(template: Template | None, scope: Scope) -> dict[str, str]:
 
 def _image(call: Call, action: ResolvedAction) -> str:
     """The action's image on the engine; pulled or built now when that has not been done before the job's
-    first step, as for a local action."""
+    first step, as for a local action. Empty when the step was ended in the middle of that."""
     assert action.metadata is not None
     state = call.state
     wanted = action.metadata.runs.image
@@ -184,6 +187,22 @@ def _image(call: Call, action: ResolvedAction) -> str:
     known = state.images.get(key)
     if known is not None:
         return known
+    try:
+        image = _obtain(call, action)
+    except AkashicError:
+        if call.cancellation.is_set():
+            return ""
+        raise
+    call.output.finish()
+    call.say("##[endgroup]")
+    state.images[key] = image
+    return image
+
+
+def _obtain(call: Call, action: ResolvedAction) -> str:
+    assert action.metadata is not None
+    state = call.state
+    wanted = action.metadata.runs.image
     if wanted.startswith(DOCKER):
         image = state.parts.actions.pinned_image(wanted.removeprefix(DOCKER))
         call.say(f"##[group]Pull {image}")
@@ -197,9 +216,6 @@ def _image(call: Call, action: ResolvedAction) -> str:
             on_output=call.output.feed,
             cancellation=call.cancellation,
         )
-    call.output.finish()
-    call.say("##[endgroup]")
-    state.images[key] = image
     return image
 
 
