@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.cli_process import Cli, living, steps
+from tests.waiting import eventually
 
 _counter = itertools.count()
 
@@ -21,15 +21,6 @@ _counter = itertools.count()
 def marker() -> str:
     """A sleep that no other process of this machine sleeps."""
     return f"sleep 3{os.getpid()}{next(_counter):03d}"
-
-
-def eventually(condition: Callable[[], object], *, timeout_s: float = 40) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_green_run_ends_with_zero(cli: Cli) -> None:

@@ -23,7 +23,8 @@ from akashic.engine.events import (
 from akashic.executors.host.marker import read_owner
 from akashic.executors.host.sweeping import UNCLAIMED_AGE_S
 from akashic.journal.sqlite import SqliteJournal
-from tests.e2e.small_shop import SmallShop, eventually
+from tests.e2e.small_shop import SmallShop
+from tests.waiting import eventually
 
 DRAINING_S = 15
 

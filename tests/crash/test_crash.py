@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.crash_checks import Aftermath
-from tests.e2e.small_shop import SmallShop, eventually
+from tests.e2e.small_shop import SmallShop
+from tests.waiting import eventually
 
 ROUNDS = int(os.environ.get("AKASHIC_CRASH_ROUNDS", "50"))
 SEED = int(os.environ.get("AKASHIC_CRASH_SEED", "0")) or secrets.randbelow(1_000_000) + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from akashic.delivery.targets import Plan
 from tests.delivery.docker_world import DOCKER, Built, DockerWorld
 from tests.delivery.target_contract import TargetContract
 from tests.delivery.test_rollout import Clients, versions
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -57,15 +57,6 @@ class TestDockerTarget(TargetContract):
             layout=str(self.world.releases.layout.resolve()),
             previous=previous,
         )
-
-
-def eventually(holds: Callable[[], Any], timeout_s: float = 30.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_switches_and_rollback_drop_no_request(docker, fetch):

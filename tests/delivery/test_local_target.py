@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -17,6 +16,7 @@ from akashic.cancellation import Cancellation
 from akashic.delivery.local.ledger import BOOT_ID
 from akashic.delivery.local.processes import marked
 from akashic.delivery.service import Origin
+from tests.waiting import eventually
 
 SHORT = """
 environments:
@@ -25,16 +25,6 @@ environments:
     strategy: {settle_s: 0}
     health: {path: /api/health, interval_s: 0.1, timeout_s: 0.4}
 """
-
-
-def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if holds():
-                return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_release_is_deployed_and_answers(world, fetch):

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tarfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +21,11 @@ from akashic.executors.docker.actions import REPOSITORY
 from akashic.executors.docker.kept import FOLDER
 from akashic.executors.docker.labels import RUN
 from tests.cli.cli_process import Cli
+from tests.waiting import eventually
 
 TIMEOUT_S = 120
 PATIENCE_S = 20
 ECHO = 'FROM {base}\nCOPY entrypoint /entrypoint\nENTRYPOINT ["/entrypoint"]\n'
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 @dataclass
@@ -119,8 +113,7 @@ class Workshop:
             label = (f"{RUN}={run}",)
             for kind in (self._engine.containers, self._engine.networks, self._engine.volumes):
                 # The engine removes a container that has ended in its own time.
-                wait_until(lambda kind=kind, label=label: not kind.list(labels=label))
-                assert not kind.list(labels=label), (kind, run)
+                assert eventually(lambda kind=kind, label=label: not kind.list(labels=label)), (kind, run)
         folder = self.cli.path / ".akashic" / "containers"
         left = {place.name for place in (folder / "work").glob("*")}
         assert left == {file.stem for file in (folder / "kept").glob("*.json")}

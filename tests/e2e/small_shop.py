@@ -8,9 +8,7 @@ import os
 import shutil
 import socket
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from akashic.delivery.local.client import SupervisorClient
 from akashic.delivery.local.processes import marked
 from akashic.errors import AkashicError
 from tests.cli.cli_process import Cli
+from tests.waiting import eventually
 
 EXECUTABLES = str(Path(sys.executable).parent)
 APPLICATION = """
@@ -168,16 +167,3 @@ def free_ports(count: int) -> list[int]:
                 continue
             found.append(port)
     return found
-
-
-def eventually(holds: Callable[[], object], *, timeout_s: float = 30) -> bool:
-    """Whether a condition becomes true in time; an OSError means not yet."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            if holds():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.05)
-    return False

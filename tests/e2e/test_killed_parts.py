@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from akashic.delivery.local.processes import marked
-from tests.e2e.small_shop import SmallShop, eventually
+from tests.e2e.small_shop import SmallShop
+from tests.waiting import eventually
 
 
 @pytest.fixture

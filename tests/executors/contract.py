@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from akashic.executors.protocol import (
     Tree,
     Unsupported,
 )
+from tests.waiting import eventually
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -48,16 +48,6 @@ def make_repository(folder: Path) -> Tree:
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "first")
     return Tree(root=str(folder), commit=git(folder, "rev-parse", "HEAD"))
-
-
-def wait_until(condition: object, patience_s: float = 10.0) -> bool:
-    """Poll a condition; for what another process does."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def alive_with(mark: str) -> list[str]:
@@ -220,7 +210,7 @@ class ExecutorContract:
     def test_a_time_out_ends_the_command_and_its_children(self, sandbox: Sandbox) -> None:
         ran = self.run(sandbox, "sleep 4711.1 & wait", timeout_s=0.2)
         assert ran.status.timed_out and not ran.status.cancelled
-        assert not wait_until(lambda: alive_with("4711.1"), 0.05)
+        assert not eventually(lambda: alive_with("4711.1"), timeout_s=0.05)
 
     def test_cancelling_interrupts_first_so_that_a_trap_can_tidy(self, sandbox: Sandbox) -> None:
         cancellation = Cancellation()

@@ -30,7 +30,8 @@ from akashic.executors.protocol import (
     ServiceFailed,
     ServiceSpec,
 )
-from tests.executors.contract import make_repository, wait_until
+from tests.executors.contract import make_repository
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.docker
 PING = '--health-cmd "redis-cli ping" --health-interval 10s --health-timeout 5s --health-retries 5'
@@ -82,7 +83,7 @@ class World:
 def world(tmp_path: Path, engine: Engine, base_image: str) -> Iterator[World]:
     found = World(tmp_path, engine, base_image)
     yield found
-    assert wait_until(lambda: not found.left()), found.left()
+    assert eventually(lambda: not found.left()), found.left()
     assert not list((tmp_path / "state").glob("containers/work/*"))
 
 

@@ -15,7 +15,8 @@ from akashic.cancellation import Cancellation
 from akashic.executors.host import isolation
 from akashic.executors.host.executor import HostExecutor
 from akashic.executors.protocol import ExecutorError, SandboxSpec, Tree
-from tests.executors.contract import ExecutorContract, alive_with, git, make_repository, wait_until
+from tests.executors.contract import ExecutorContract, alive_with, git, make_repository
+from tests.waiting import eventually
 
 needs_isolation = pytest.mark.skipif(bool(isolation.probe().missing), reason="no namespaces on this machine")
 
@@ -128,7 +129,7 @@ sandbox.exec(["bash", "-c", "setsid sleep {mark}5 & (setsid env -i sleep {mark}6
         assert owner.stdout is not None
         try:
             assert owner.stdout.readline() == b"up\n"
-            assert wait_until(lambda: len(alive_with(mark)) >= 2)
+            assert eventually(lambda: len(alive_with(mark)) >= 2)
             assert list(executor.sweep()) == []
         finally:
             owner.kill()
@@ -136,7 +137,7 @@ sandbox.exec(["bash", "-c", "setsid sleep {mark}5 & (setsid env -i sleep {mark}6
         owner.stdout.close()
         removed = executor.sweep()
         assert len(removed) == 1 and "job build in run killed" in removed[0]
-        assert wait_until(lambda: not alive_with(mark))
+        assert eventually(lambda: not alive_with(mark))
         executor.finish()
         assert os.listdir(executor._work) == []
 

@@ -14,8 +14,9 @@ from akashic.cancellation import Cancellation
 from akashic.executors.host import isolation
 from akashic.executors.host.sandbox import HostSandbox
 from akashic.executors.protocol import ExecutorError, SandboxSpec, Tree
-from tests.executors.contract import alive_with, git, make_repository, wait_until
+from tests.executors.contract import alive_with, git, make_repository
 from tests.executors.test_host import host
+from tests.waiting import eventually
 
 MODES = ["off"] if isolation.probe().missing else ["off", "strict"]
 
@@ -59,7 +60,7 @@ RUNAWAYS = {
 def test_attack_21_processes_that_run_away_are_dead_after_the_job(sandbox: HostSandbox, way: str) -> None:
     mark = f"46{os.getpid()}.{list(RUNAWAYS).index(way)}"
     run(sandbox, RUNAWAYS[way].format(sleep=f"{shutil.which('sleep')} {mark}"))
-    assert wait_until(lambda: alive_with(mark))
+    assert eventually(lambda: alive_with(mark))
     sandbox.close()
     assert not alive_with(mark)
 
@@ -67,7 +68,7 @@ def test_attack_21_processes_that_run_away_are_dead_after_the_job(sandbox: HostS
 def test_attack_21_a_fork_storm_is_dead_after_the_job(sandbox: HostSandbox) -> None:
     mark = f"45{os.getpid()}"
     run(sandbox, f"for i in $(seq 50); do (setsid sleep {mark}.$i >/dev/null 2>&1 &); done")
-    assert wait_until(lambda: len(alive_with(mark)) >= 50)
+    assert eventually(lambda: len(alive_with(mark)) >= 50)
     sandbox.close()
     assert not alive_with(mark)
 
