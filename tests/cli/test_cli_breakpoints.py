@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cli.cli_process import Cli, living, steps
+from tests.waiting import eventually
 
 TIMEOUT_S = 60.0
 PROMPT = "akashic:build"
@@ -132,8 +133,10 @@ def test_ctrl_c_in_the_shell_ends_its_command_and_not_the_run(cli: Cli, terminal
     shown = terminal("run", "--break", "build/2")
     shown.wait_for("stands before step 2")
     shown.wait_for(PROMPT)
-    shown.type("echo begun; sleep 1000")
-    shown.wait_for(r"l\r?\n?begun")
+    length = f"1000.{os.getpid()}"
+    shown.type(f"sleep {length}")
+    # Once it is the command it has the terminal; before that Ctrl-C would find nobody.
+    assert eventually(lambda: living(f"sleep\0{length}"))
     shown.press(b"\x03")
     shown.wait_for(PROMPT)
     shown.type("exit")
