@@ -172,6 +172,24 @@ def test_a_service_that_ends_shows_its_log(world: World, postgres_image: str) ->
         )
 
 
+def test_a_service_that_ends_and_has_no_check_ends_no_job(world: World, redis_image: str) -> None:
+    # It has ended for sure when the slower one is well.
+    once = ServiceSpec(name="once", image=redis_image, command="sh -c 'echo seeded; exit 3'")
+    slow = ServiceSpec(
+        name="slow",
+        image=redis_image,
+        command="sh -c 'sleep 1; touch /well; sleep 99'",
+        options='--health-cmd "test -e /well" --health-retries 30',
+    )
+    sandbox = world.open(services=(slow, once))
+    try:
+        assert run(sandbox, "echo hi")[1] == "hi\n"
+        (note,) = sandbox.services["once"].notes
+        assert "service once" in note and "exit code 3" in note and note.endswith("seeded")
+    finally:
+        sandbox.close()
+
+
 def test_a_service_that_is_never_healthy_shows_its_log(world: World, redis_image: str) -> None:
     options = (
         '--health-cmd "echo not yet; exit 1" --health-interval 100ms --health-timeout 1s --health-retries 1'

@@ -19,18 +19,18 @@ from akashic.errors import Interrupted
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker import forks, services
 from akashic.executors.docker.belongings import Belongings
+from akashic.executors.docker.borrowing import borrowed_objects
 from akashic.executors.docker.create_options import CreateOptions
 from akashic.executors.docker.kept import KeptPlaces
 from akashic.executors.docker.labels import labels_of
 from akashic.executors.docker.layout import HOME, NODE, TEMP, Layout, bind
 from akashic.executors.docker.link import SOCKET_NAME, AgentDoor, AgentLink
 from akashic.executors.docker.node import find_node_program
-from akashic.executors.docker.ports import Port, parse_ports, parse_volume, published
+from akashic.executors.docker.ports import free_port, parse_ports, parse_volume, published
 from akashic.executors.docker.runtime import MOUNTED_AT, agent_command, prepare_runtime
 from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.docker.services import Service
 from akashic.executors.docker.together import together
-from akashic.executors.host.git_folders import git_folders
 from akashic.executors.host.keeping import Kept
 from akashic.executors.protocol import (
     ContainerSpec,
@@ -261,7 +261,7 @@ class Opening:
                 bind(prepare_runtime(around.cache_dir), MOUNTED_AT, read_only=True),
                 *([bind(self._node, f"{NODE}/bin/node", read_only=True)] if self._node else []),
                 # History is borrowed from the repository instead of being copied.
-                *(bind(folder, folder, read_only=True) for folder in _objects(spec.tree.root)),
+                *(bind(folder, folder, read_only=True) for folder in borrowed_objects(spec.tree.root)),
                 *self._socket_mounts(),
                 *self._mounts,
             ],
@@ -313,12 +313,12 @@ class Opening:
 
     def _services_ready(self, belongings: Belongings, link: AgentLink) -> dict[str, ServiceInfo]:
         """Wait for all services at the same time; a job without `container:` reaches them on localhost."""
-        together(
-            [
-                partial(services.wait_healthy, self._engine, service, self._cancellation)
-                for service in self._planned
-            ]
-        )
+        # Those without a check are looked at last: there is nothing to wait for, only an end to be told.
+        for checked in (True, False):
+            group = [service for service in self._planned if (service.health is not None) == checked]
+            together(
+                [partial(services.wait_healthy, self._engine, found, self._cancellation) for found in group]
+            )
         infos = {
             service.spec.name: services.info_of(
                 self._engine, service, belongings.network, publish=self._by_name
@@ -337,7 +337,7 @@ class Opening:
                         f"{service.spec.name}:{port.inner}"
                     )
                     continue
-                near = _free_port(port, taken)
+                near = free_port(port, taken)
                 link.forward(near, service.spec.name, port.inner)
                 ports[str(port.inner)] = str(near)
             infos[service.spec.name] = ServiceInfo(
@@ -396,32 +396,3 @@ class Opening:
         if self._spec.processes_max is not None:
             host.setdefault("PidsLimit", self._spec.processes_max)
         return host
-
-
-def _free_port(port: Port, taken: set[int]) -> int:
-    """The port of localhost for a service: the one it asks for, else its own, else any other."""
-    wanted = port.outer or port.inner
-    if port.outer and port.outer in taken:
-        raise ExecutorError(f"two services ask for the port {port.outer}")
-    while wanted in taken:
-        wanted = wanted + 1 if wanted < 65535 else 1024
-    taken.add(wanted)
-    return wanted
-
-
-def _objects(root: str) -> list[str]:
-    """Where git keeps the objects of the checkout and of those that it borrows from."""
-    found: list[str] = []
-    waiting = [f"{folder}/objects" for folder in git_folders(root)]
-    while waiting:
-        folder = os.path.realpath(waiting.pop(0))
-        # Whoever packed the repository wrote this list: nothing else of this machine is shown for it.
-        if folder in found or os.path.basename(folder) != "objects" or not os.path.isdir(f"{folder}/pack"):
-            continue
-        found.append(folder)
-        try:
-            with open(f"{folder}/info/alternates", encoding="utf-8", errors="surrogateescape") as file:
-                waiting += [os.path.join(folder, line.strip()) for line in file if line.strip()]
-        except OSError:
-            continue
-    return found

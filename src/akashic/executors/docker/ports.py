@@ -95,3 +95,14 @@ def parse_volume(where: str, text: str) -> dict[str, Any]:
         f"{where}: {text!r} is not a volume",
         hint="expected NAME:/PATH, /FOLDER:/PATH or /PATH, each with :ro if it is only read",
     )
+
+
+def free_port(port: Port, taken: set[int]) -> int:
+    """The port of localhost for a service: the one it asks for, else its own, else any other."""
+    wanted = port.outer or port.inner
+    if port.outer and port.outer in taken:
+        raise ExecutorError(f"two services ask for the port {port.outer}")
+    while wanted in taken:
+        wanted = wanted + 1 if wanted < 65535 else 1024
+    taken.add(wanted)
+    return wanted

@@ -163,11 +163,15 @@ def _health(options: CreateOptions, image: ImageInfo) -> HealthCheck | None:
 
 
 def wait_healthy(engine: Engine, service: Service, cancellation: Cancellation) -> None:
-    """Until its check succeeds, within the time that Docker would give it. Raises ServiceFailed,
-    Interrupted."""
+    """Until its check succeeds, within the time that Docker would give it. One without a check that has ended
+    by now gets a note with its log. Raises ServiceFailed, Interrupted."""
     check = service.health
     if check is None or check.argv is None:
-        _must_run(engine, service)
+        try:
+            _must_run(engine, service)
+        except ServiceFailed as error:
+            # As GitHub's runner has it: without a check nobody said that it has to run on.
+            service.options.notes.append(error.message)
         return
     budget_s = check.start_period_s + check.retries * max(check.interval_s, 0.1) + check.timeout_s
     deadline = time.monotonic() + budget_s
