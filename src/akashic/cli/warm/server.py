@@ -1,9 +1,9 @@
 """The server: imports once, then keeps one forked worker ready and looks after those at work.
 
-It has one thread and never does a command itself, so each worker begins from the same clean memory. What it
-does for workers at work: a signal from the client goes to the worker; a client that is gone takes its worker
-with it, as SIGKILL would; a worker that ended is reported. Its event loop is `poll`, a few lines, because
-asyncio's would be copied into every worker.
+It has one thread and does nobody's command itself, so each worker begins from the same clean memory. What
+it does for workers at work: a signal from the client goes to the worker; a client that is gone takes its
+worker with it, as SIGKILL would; a worker that ended is reported. Its event loop is `poll`, a few lines,
+because asyncio's would be copied into every worker.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -30,12 +30,12 @@ _SERVED_MAX = 1000
 def main(module_names: "list[str]") -> None:
     """Serve until nobody has asked for `IDLE_TIMEOUT_S`. `module_names` are those that a command needed."""
     path = place.socket_path(os.environ)
-    if not path:
+    # Prepared before it listens: whoever calls meanwhile is faster alone.
+    if not path or _is_served(path) or not prepare(module_names):
         return
     listener = listen(path)
     if listener is None:
         return
-    prepare(module_names)
     Server(listener, path, Standing(place.identity(os.environ))).serve()
 
 
@@ -78,8 +78,8 @@ def _is_served(path: str) -> bool:
     return True
 
 
-def prepare(module_names: "list[str]") -> None:
-    """Import, and build what every command builds anew."""
+def prepare(module_names: "list[str]") -> bool:
+    """Import, and build what every command builds anew. False when this process can not be forked from."""
     for name in module_names:
         # What cannot be imported here is imported, or complained of, where it is needed.
         with suppress(Exception):
@@ -87,13 +87,17 @@ def prepare(module_names: "list[str]") -> None:
     # At the door: the server needs them, the client must not.
     from akashic.app import driving
     from akashic.cli import dispatch
+    from akashic.cli.warm.rehearsal import rehearse
 
     driving.look_ahead()
     for command in ("run", "plan", "lint"):
         dispatch.command_parser(command)
+    if not rehearse():
+        return False
     gc.collect()
     # Workers share this memory until somebody writes to it; the collector would, to every page.
     gc.freeze()
+    return True
 
 
 class Server:
