@@ -16,7 +16,7 @@ from akashic.executors.docker.actions import action_config
 from akashic.executors.docker.create_options import parse_create_options
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.layout import Layout
-from akashic.executors.docker.opening import _objects
+from akashic.executors.docker.borrowing import borrowed_objects
 from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, Tree
 
@@ -155,7 +155,7 @@ def test_row_35_borrowed_objects_show_nothing_else_of_this_machine(tmp_path: Pat
     (tmp_path / "objects").symlink_to(private)
     lines = (lent / "objects", private, "/etc", "../../../objects", "/root/.ssh", "")
     (own / "objects/info/alternates").write_text("".join(f"{line}\n" for line in lines))
-    assert _objects(str(tmp_path / "own")) == [str(own / "objects"), str(lent / "objects")]
+    assert borrowed_objects(str(tmp_path / "own")) == [str(own / "objects"), str(lent / "objects")]
 
 
 @pytest.mark.parametrize("environ_path", ["own", "nothing"])
