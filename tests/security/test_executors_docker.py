@@ -13,10 +13,10 @@ import pytest
 from akashic.cancellation import Cancellation
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker.actions import action_config
+from akashic.executors.docker.borrowing import borrowed_objects
 from akashic.executors.docker.create_options import parse_create_options
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.executors.docker.layout import Layout
-from akashic.executors.docker.borrowing import borrowed_objects
 from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.protocol import ContainerSpec, ExecutorError, SandboxSpec, Tree
 
