@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-slow lint bench docs lock clean
+.PHONY: help up down test test-docker test-slow lint bench docs lock clean
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,13 +16,17 @@ up: ## Deliver campaign-console from the current commit to a verified production
 down: ## Stop everything that `make up` started
 	@if [ -x $(BIN)/akashic ]; then $(BIN)/akashic -C campaign-console down; else echo "nothing is installed, so nothing runs"; fi
 
-test: ## Run all tests (what a machine lacks is reported as skipped, with the reason)
+test: ## Run the tests (what a machine lacks is reported as skipped, with the reason)
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not docker"
 
-test-slow: ## Run what takes minutes: 10,000 steps, 256 jobs, a log of a gigabyte
+test-docker: ## Run the tests that need a container engine
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
-	@AKASHIC_TEST_SLOW=1 $(BIN)/python -m pytest tests/e2e/test_large_runs.py
+	@$(BIN)/python -m pytest -m docker
+
+test-slow: ## Run what takes minutes: 10,000 steps, a log of a gigabyte, previews and a published release
+	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
+	@AKASHIC_TEST_SLOW=1 $(BIN)/python -m pytest tests/e2e/test_large_runs.py tests/e2e/test_branches_and_releases.py
 
 lint: ## Format, lint, types, and the import contract of the rooms
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev

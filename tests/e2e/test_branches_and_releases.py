@@ -4,6 +4,7 @@ deleted, and a published release goes to production at its tag after one approva
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.fresh_clone import TIMEOUT_S, Clone, health
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("AKASHIC_TEST_SLOW"), reason="takes minutes: make test-slow"
+)
 
 PREVIEW_HOST = "feature-night-market.preview.localhost:4303"
 
