@@ -16,6 +16,7 @@ from akashic.containers.engine import Engine
 from akashic.delivery.local.target import LocalTarget
 from akashic.delivery.service import Origin
 from akashic.delivery.targets import Plan
+from tests.delivery.conftest import World
 from tests.delivery.docker_world import DOCKER, Built, DockerWorld
 from tests.delivery.target_contract import TargetContract
 from tests.delivery.test_rollout import Clients, versions
@@ -172,8 +173,6 @@ def test_a_supervisor_killed_while_it_prepares_leaves_no_container(docker, fetch
 
 
 def test_a_release_without_a_system_of_its_own_is_refused_with_what_to_do(docker):
-    from conftest import World
-
     found = docker.deploy(World.release(docker, "1.0"))
     assert found.status == "rolled back"
     assert "akashic image build --engine docker" in found.reason
@@ -181,8 +180,6 @@ def test_a_release_without_a_system_of_its_own_is_refused_with_what_to_do(docker
 
 
 def test_without_an_engine_the_error_says_so(tmp_path, monkeypatch):
-    from conftest import World
-
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     world = World(tmp_path, DOCKER)
     found = world.deploy(world.release("1.0"))

@@ -74,9 +74,10 @@ def drive(
 ) -> RunState:
     """Drive a run to its end in this thread. Raises RunBusy when another process drives it."""
     services = RunServices(application)
+    jobs = _JobPort(application, created, options, services)
     driver = RunDriver(
         journal=application.journal,
-        job_port=_JobPort(application, created, options, services),
+        job_port=jobs,
         gate_port=_GatePort(application),
         clock=application.clock,
         locks=FileRunLocks(application.state_dir / "locks"),
@@ -89,6 +90,9 @@ def drive(
         state = driver.drive(created.run_id, cancellation)
     finally:
         services.close()
+        # Folders of this machine go while the process ends; an engine has to be told what goes.
+        if created.executor != "host":
+            jobs.finish()
     for line in remove_expired(application):
         application.say(line)
     for error in driver.observer_errors:
@@ -127,6 +131,7 @@ class _JobPort:
         self._application = application
         parts = runner_parts(application, created, options)
         self._runner = JobRunner(evolve(parts, open_services=services.open_job))
+        self.finish = parts.executor.finish
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
         if request.environment:
