@@ -16,7 +16,7 @@ from akashic.errors import AkashicError
 from akashic.executors.protocol import Capabilities, ExitStatus, Sandbox, Unsupported
 from akashic.executors.without_images import CONTAINER_EXECUTORS
 from akashic.runner.actions.arguments import split_arguments
-from akashic.runner.actions.inputs import action_inputs, given_inputs, input_variables
+from akashic.runner.actions.inputs import action_inputs, input_variables, with_inputs
 from akashic.runner.actions.resolve import ResolvedAction
 from akashic.runner.actions.stages import condition_text, saved_state, state_variables, title
 from akashic.runner.calls import Body, Call
@@ -96,14 +96,8 @@ def run_docker(call: Call, action: ResolvedAction, given: Mapping[str, str]) -> 
 def docker_part(
     action: ResolvedAction, entrypoint: str, inputs: Mapping[str, str] | None, saved: dict[str, str]
 ) -> Body:
-    """The body of a pre or post step. A pre part's inputs are evaluated when it runs."""
-
-    def body(call: Call) -> Conclusion:
-        assert action.metadata is not None
-        values = inputs if inputs is not None else action_inputs(call, action.metadata, given_inputs(call))
-        return _run(call, action, entrypoint, values, saved)
-
-    return body
+    """The body of a pre or post step; see `with_inputs`."""
+    return with_inputs(action, inputs, lambda call, values: _run(call, action, entrypoint, values, saved))
 
 
 def _run(

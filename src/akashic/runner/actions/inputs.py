@@ -5,13 +5,18 @@ Source: GitHub's "Metadata syntax" (`inputs`): a required input without a value 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from akashic.errors import AkashicError
-from akashic.runner.calls import Call
+from akashic.runner.calls import Body, Call
 from akashic.workflow.action import ActionMetadata
 from akashic.workflow.expressions import interpolate
 from akashic.workflow.expressions.coercion import to_string
+
+if TYPE_CHECKING:
+    from akashic.engine.requests import Conclusion
+    from akashic.runner.actions.resolve import ResolvedAction
 
 _ALWAYS_KNOWN = frozenset({"entrypoint", "args"})
 
@@ -58,3 +63,19 @@ def given_inputs(call: Call) -> dict[str, str]:
     if not isinstance(values, Mapping):
         raise AkashicError(f"{template.position}: with: expected a mapping")
     return {str(name): to_string(value) for name, value in values.items()}
+
+
+def with_inputs(
+    action: ResolvedAction,
+    inputs: Mapping[str, str] | None,
+    run: Callable[[Call, Mapping[str, str]], Conclusion],
+) -> Body:
+    """The body of an action's pre or post step: `run` with the inputs of the main part. Without them it is a
+    pre part, whose inputs are evaluated when it runs."""
+
+    def body(call: Call) -> Conclusion:
+        assert action.metadata is not None
+        values = inputs if inputs is not None else action_inputs(call, action.metadata, given_inputs(call))
+        return run(call, values)
+
+    return body

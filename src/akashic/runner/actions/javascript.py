@@ -15,7 +15,7 @@ from pathlib import Path
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
-from akashic.runner.actions.inputs import action_inputs, given_inputs, input_variables
+from akashic.runner.actions.inputs import action_inputs, input_variables, with_inputs
 from akashic.runner.actions.placing import action_path
 from akashic.runner.actions.resolve import ResolvedAction
 from akashic.runner.actions.stages import condition_text, saved_state, state_variables, title
@@ -54,14 +54,8 @@ def run_javascript(call: Call, action: ResolvedAction, given: Mapping[str, str])
 def part(
     action: ResolvedAction, script: str, inputs: Mapping[str, str] | None, saved: dict[str, str]
 ) -> Body:
-    """The body of a pre or post step. A pre part's inputs are evaluated when it runs."""
-
-    def body(call: Call) -> Conclusion:
-        assert action.metadata is not None
-        values = inputs if inputs is not None else action_inputs(call, action.metadata, given_inputs(call))
-        return _run(call, action, script, values, saved)
-
-    return body
+    """The body of a pre or post step; see `with_inputs`."""
+    return with_inputs(action, inputs, lambda call, values: _run(call, action, script, values, saved))
 
 
 def _run(
