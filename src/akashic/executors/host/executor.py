@@ -24,6 +24,7 @@ from akashic.executors.host.place import AgentPlace, Place
 from akashic.executors.host.removing import Remover
 from akashic.executors.host.sandbox import HostSandbox, Layout
 from akashic.executors.host.sandbox_folder import remove_folder
+from akashic.executors.host.spares import Spares, skeleton_of
 from akashic.executors.protocol import (
     Capabilities,
     ExecutorError,
@@ -52,7 +53,8 @@ class HostExecutor:
         self._cache_dir = cache_dir
         self._tool_cache = tool_cache
         self._environ = dict(environ)
-        self._remover = Remover()
+        self._spares = Spares(self._state_dir)
+        self._remover = Remover(self._spares)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -78,7 +80,7 @@ class HostExecutor:
             layout = Layout.make(folder, spec.repository if kept is None else kept.repository)
             tools = tools_for(spec, self._tool_cache)
             os.makedirs(tools, exist_ok=True)
-            place, notes = self._place(spec, layout)
+            place, notes = opened, _ = self._place(spec, layout)
             mark = os.path.basename(folder)
             sandbox = HostSandbox(
                 spec=spec,
@@ -92,7 +94,7 @@ class HostExecutor:
                 environ=self._environ,
                 notes=notes,
                 state_dir=self._state_dir,
-                remove=self._remover.remove,
+                put_away=lambda: self._put_away(spec, layout, opened),
             )
             if kept is not None:
                 sandbox.restore(kept.trees, kept.overlays)
@@ -148,15 +150,8 @@ class HostExecutor:
         folder = f"{self._work}/{mark}"
         try:
             os.makedirs(self._work, exist_ok=True)
-            try:
-                os.mkdir(folder)
-            except FileExistsError:
-                if not sweeping.remove_if_dead(folder):
-                    raise ExecutorError(
-                        f"the sandbox of job {spec.job_key} (attempt {spec.attempt}) is open already",
-                        hint="another process runs this job; wait for it, or start a new run",
-                    ) from None
-                os.mkdir(folder)
+            if not self._spares.take(folder):
+                self._make(spec, folder)
         except OSError as error:
             raise ExecutorError(f"cannot make a folder in {self._work}: {error.strerror}") from error
         try:
@@ -165,6 +160,24 @@ class HostExecutor:
             remove_folder(folder)
             raise
         return folder
+
+    def _make(self, spec: SandboxSpec, folder: str) -> None:
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not sweeping.remove_if_dead(folder):
+                raise ExecutorError(
+                    f"the sandbox of job {spec.job_key} (attempt {spec.attempt}) is open already",
+                    hint="another process runs this job; wait for it, or start a new run",
+                ) from None
+            os.mkdir(folder)
+
+    def _put_away(self, spec: SandboxSpec, layout: Layout, place: Place) -> None:
+        """The sandbox is closed. What a process may still hold, or a fork's job has seen, is removed."""
+        if place.overlays and spec.trust == "trusted":
+            self._remover.remove(layout.folder, skeleton_of(layout.folder, [*layout.folders, *place.made]))
+        else:
+            self._remover.remove(layout.folder)
 
     def _place(self, spec: SandboxSpec, layout: Layout) -> tuple[Place, Sequence[str]]:
         mark = os.path.basename(layout.folder)

@@ -104,6 +104,7 @@ class NamespacePlace:
 
     def __init__(self, view: View) -> None:
         self.notes: Sequence[str] = ()
+        self.made: list[str] = []
         self._view = view
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._owner = threading.get_ident()
@@ -173,18 +174,19 @@ class NamespacePlace:
         kernel.mount("", self._view.folder, flags=kernel.MS_SHARED)
 
     def _leave(self) -> None:
+        if threading.get_ident() == self._owner:
+            _outer.count -= 1
+            if _outer.count == 0:
+                # The view goes with all its mounts when nobody is left in it. Threads that were started
+                # meanwhile share our root and cwd, which the kernel refuses to move.
+                kernel.unshare(kernel.CLONE_FS)
+                kernel.setns(_outer.namespace, kernel.CLONE_NEWNS)
+                os.fchdir(_outer.cwd)
+                os.close(_outer.namespace)
+                os.close(_outer.cwd)
+                return
         with contextlib.suppress(OSError):
             kernel.umount(self._view.folder)
-        if threading.get_ident() != self._owner:
-            return
-        _outer.count -= 1
-        if _outer.count == 0:
-            # Threads that were started meanwhile share our root and cwd, which the kernel refuses to move.
-            kernel.unshare(kernel.CLONE_FS)
-            kernel.setns(_outer.namespace, kernel.CLONE_NEWNS)
-            os.fchdir(_outer.cwd)
-            os.close(_outer.namespace)
-            os.close(_outer.cwd)
 
     def _inside(self, function: Callable[[], T]) -> T:
         """Have the job's thread call a function, and wait for it."""
@@ -213,7 +215,7 @@ class NamespacePlace:
         try:
             kernel.set_read_only("/", True, recursive=True)
             kernel.set_read_only(view.folder, False, recursive=False)
-            _make_own_folders(view, kept)
+            self.made += _make_own_folders(view, kept)
             for path in view.hidden:
                 _hide(path, f"{view.temporary}-hidden", kept)
         finally:
@@ -272,7 +274,10 @@ class NamespacePlace:
             path = f"{self._view.real_home}/{name}"
             with contextlib.suppress(OSError):
                 if os.path.isdir(path):
-                    os.makedirs(nothing, 0o555, exist_ok=True)
+                    if nothing not in self.made:
+                        os.makedirs(nothing, exist_ok=True)
+                        os.chmod(nothing, 0o555)
+                        self.made.append(nothing)
                     kernel.mount(nothing, path, flags=kernel.MS_BIND)
                 elif os.path.isfile(path):
                     kernel.mount(os.devnull, path, flags=kernel.MS_BIND)
@@ -280,10 +285,11 @@ class NamespacePlace:
     def _show_caches(self) -> None:
         caches = f"{self._view.home}/.cache"
         os.makedirs(caches, exist_ok=True)
-        real = f"{self._view.real_home}/.cache"
+        real, changes = f"{self._view.real_home}/.cache", f"{self._view.scratch}/cache"
+        self.made += (caches, f"{changes}/upper", f"{changes}/work")
         if os.path.isdir(real):
             with contextlib.suppress(OSError):
-                _mount_overlay(real, caches, f"{self._view.scratch}/cache")
+                _mount_overlay(real, caches, changes)
 
 
 def _open_kept(view: View) -> list[tuple[str, int, bool]]:
@@ -296,10 +302,13 @@ def _open_kept(view: View) -> list[tuple[str, int, bool]]:
     return kept
 
 
-def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None:
-    own = []
+def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> list[str]:
+    """Give the job folders of its own for those that all share; what lies in one and is to be seen gets a
+    mount in it. The folders that were made for that, by their paths outside."""
+    own, made = [], []
     for path in _OWN:
-        source = view.temporary + path.replace("/", "-")
+        source = _own_folder(view, path)
+        made.append(source)
         os.makedirs(source, exist_ok=True)
         os.chmod(source, 0o1777)
         own.append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
@@ -313,17 +322,23 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         if writable == shown[1] and path.startswith(shown[0] + "/"):
             continue  # The folder above shows it already.
         shown = (path, writable)
-        hidden = any(path.startswith(folder + "/") for folder in _OWN)
+        hidden = next((folder for folder in _OWN if path.startswith(folder + "/")), "")
         if not (hidden or writable):
             continue
         if hidden:
-            if os.path.isdir(f"/proc/self/fd/{fd}"):
-                os.makedirs(path, exist_ok=True)
-            else:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+            is_folder = os.path.isdir(f"/proc/self/fd/{fd}")
+            at = path if is_folder else os.path.dirname(path)
+            os.makedirs(at, exist_ok=True)
+            made.append(_own_folder(view, hidden) + at[len(hidden) :])
+            if not is_folder:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
         kernel.set_read_only(path, not writable, recursive=False)
+    return made
+
+
+def _own_folder(view: View, path: str) -> str:
+    return view.temporary + path.replace("/", "-")
 
 
 def _hide(folder: str, empty: str, kept: Sequence[tuple[str, int, bool]]) -> None:
@@ -342,8 +357,6 @@ def _mount_overlay(lower: str, destination: str, scratch: str) -> None:
         if any(character in path for character in ",:\\"):
             raise OSError(22, f"{path} holds a character that overlay mounts cannot name")
     os.makedirs(scratch, exist_ok=True)
-    # A place that was kept has changes already; what the kernel noted about the mount of then must go.
-    shutil.rmtree(f"{scratch}/work", ignore_errors=True)
     # Where the scratch folder's file system cannot be an upper layer, memory can.
     for in_memory in (False, True):
         if in_memory:
@@ -351,6 +364,9 @@ def _mount_overlay(lower: str, destination: str, scratch: str) -> None:
         upper, work = f"{scratch}/upper", f"{scratch}/work"
         os.makedirs(upper, exist_ok=True)
         os.makedirs(work, exist_ok=True)
+        # A place that was kept has changes already; what the kernel noted about the mount of then must go.
+        for name in os.listdir(work):
+            shutil.rmtree(f"{work}/{name}", ignore_errors=True)
         for extra in _OVERLAY_OPTIONS_ROOT if os.geteuid() == 0 else _OVERLAY_OPTIONS:
             options = f"lowerdir={lower},upperdir={upper},workdir={work}{extra}"
             with contextlib.suppress(OSError):

@@ -60,10 +60,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             services=f"{folder}/_services",
             runner_files=f"{folder}/_runner",
         )
-        # Each folder costs: that of the services is made when there are any.
-        for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.runner_files):
+        for path in layout.folders:
             os.makedirs(path, exist_ok=True)
         return layout
+
+    @property
+    def folders(self) -> Sequence[str]:
+        """Those that every sandbox has. Each costs: that of the services is made when there are any."""
+        return (self.workspace, self.temp, self.home, self.scratch, self.runner_files)
 
 
 def _safe(name: str) -> str:
@@ -92,7 +96,7 @@ class HostSandbox(WithoutImages):
         environ: Mapping[str, str],
         notes: Sequence[str],
         state_dir: str,
-        remove: Callable[[str], None],
+        put_away: Callable[[], None],
     ) -> None:
         self.workspace = layout.workspace
         self.temp = layout.temp
@@ -105,7 +109,7 @@ class HostSandbox(WithoutImages):
         self.notes: Sequence[str] = [*notes, *place.notes]
         self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
-        self._remove = remove
+        self._put_away = put_away
         self._launcher = Limited(
             place,
             spec.memory_bytes_max,
@@ -312,4 +316,4 @@ class HostSandbox(WithoutImages):
         for prepared in self._prepared:
             prepared.release()
         if self._to_keep is None or not self._keep():
-            self._remove(self._layout.folder)
+            self._put_away()
