@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -90,8 +91,10 @@ def drive(
         state = driver.drive(created.run_id, cancellation)
     finally:
         services.close()
-        # Folders of this machine go while the process ends; an engine has to be told what goes.
-        if created.executor != "host":
+        if created.executor == "host":
+            application.later(jobs.finish)
+        else:
+            # An engine has to be told what goes, while we can still say what it answers.
             jobs.finish()
     for line in remove_expired(application):
         application.say(line)
@@ -254,21 +257,28 @@ def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) ->
         return
     # A handler may interrupt itself, and the locks of a cancellation are not for that: it only passes on.
     came: SimpleQueue[int] = SimpleQueue()
+    listening, at_work = _thread.allocate_lock(), _thread.allocate_lock()
 
     def listen() -> None:
-        while number := came.get():
-            again = cancellation.is_set()
-            name = signal.Signals(number).name
-            cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
-            # The terminal may be what has just gone.
-            with suppress(OSError):
-                say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
+        try:
+            while number := came.get():
+                again = cancellation.is_set()
+                name = signal.Signals(number).name
+                cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
+                # The terminal may be what has just gone.
+                with suppress(OSError):
+                    say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
+        finally:
+            at_work.release()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         came.put(number)
+        # Most runs get no signal, and do without the thread. `threading` takes locks to start one, which may
+        # be those that the interrupted code holds.
+        if listening.acquire(blocking=False):
+            at_work.acquire()
+            _thread.start_new_thread(listen, ())
 
-    listener = threading.Thread(target=listen, name="signals", daemon=True)
-    listener.start()
     wanted = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to live on
         wanted.append(signal.SIGHUP)
@@ -278,5 +288,6 @@ def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        came.put(0)
-        listener.join()
+        if listening.locked():
+            came.put(0)
+            at_work.acquire()

@@ -183,7 +183,8 @@ def _paths(application: Application, request: Request, tree: WorkflowTree, cwd: 
 
 
 def create(application: Application, request: Request, selection: Selection, triggered: Triggered) -> str:
-    """Append a run's first record; returns its id."""
+    """Append a run's first record; returns its id. Nothing has happened yet that a loss of power could leave
+    half done, so the record becomes durable with the first that says that something has begun."""
     journal, clock = application.journal, application.clock
     number = _count(application, f"counter/{triggered.loaded.workflow.path}")
     sequence = _count(application, RUNS_COUNTER)
@@ -193,7 +194,9 @@ def create(application: Application, request: Request, selection: Selection, tri
             application, request, selection, triggered, run_id=run_id, number=number, sequence=sequence
         )
         try:
-            journal.append(f"run/{run_id}", [encode(created)], at=clock.now(), expected_version=0)
+            journal.append(
+                f"run/{run_id}", [encode(created)], at=clock.now(), expected_version=0, durable=False
+            )
         except Conflict:
             continue
         return run_id
@@ -344,7 +347,7 @@ def _check_matrix(loaded: Sequence[LoadedWorkflow], wanted: Mapping[str, Sequenc
 
 def _count(application: Application, stream: str) -> int:
     """The next number of a counter: the version that an append to its stream gets. Durable with the run that
-    bears it, whose record follows."""
+    bears it, whose records follow."""
     records = application.journal.append(
         stream,
         [NewRecord("Counted", b"{}")],

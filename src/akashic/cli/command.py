@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import msgspec
 
+from akashic.cli.afterwards import afterwards
+
 if TYPE_CHECKING:
     from akashic.app import Application
 
@@ -43,7 +45,9 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
         # Imported here, at the door: `akashic --version` and usage errors must not pay for it.
         from akashic.app import Application
 
-        return Application.open(self.cwd, self.environ, keeps=keeps)
+        application = Application.open(self.cwd, self.environ, keeps=keeps)
+        afterwards(application.tidy)
+        return application
 
 
 class Command(Protocol):

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from akashic.cli.afterwards import do_rest
 from akashic.git import SAFE
 
 _WORKFLOW = """\
@@ -59,3 +60,4 @@ def _run(folder: str) -> None:
     # Only root can try isolation and stay who it is: others would move this process into a namespace.
     sandbox = "auto" if os.geteuid() == 0 else "off"
     dispatch(["-C", folder, "run", "push", "--quiet", "--no-keep", "--sandbox", sandbox])
+    do_rest()

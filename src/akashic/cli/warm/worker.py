@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
+from akashic.cli.afterwards import do_rest
 from akashic.cli.warm.client import DECLINED, ENDED, GO, TAKEN, peer
 from akashic.cli.warm.memory import own_memory
 from akashic.cli.warm.standing import Standing, stands_in_for
@@ -189,6 +190,7 @@ def _work(request: Request, channel: "_socket.socket", line: "_socket.socket") -
         with suppress(OSError):
             line.send(_DONE)
             channel.send(ENDED + bytes((code,)))
+        do_rest()
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.current_thread():
                 thread.join()
