@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from akashic.app.commit_memory import CommitMemory
 from akashic.app.identity import SystemClock, user_name
 from akashic.app.repository import Look, Repository, find_root, state_folder
 from akashic.delivery import CONFIG_NAME
@@ -57,6 +58,7 @@ class Application:
         self.clock: Clock = SystemClock()
         self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
         self._look: Look | None = None
+        self._later: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, cwd: Path, environ: Mapping[str, str], *, keeps: bool = True) -> Application:
@@ -77,7 +79,7 @@ class Application:
 
     def look_at_repository(self) -> None:
         """Have git begin with what `repository` will ask for."""
-        self._look = self._look or Look(self.root, self.environ)
+        self._look = self._look or Look(self.root, self.environ, CommitMemory(self.state_dir))
 
     @cached_property
     def repository(self) -> Repository:
@@ -106,6 +108,17 @@ class Application:
         if lost is not None:
             self.say(f"warning: {lost.message}; akashic journal verify --help names the ways on")
         return journal
+
+    def later(self, task: Callable[[], None]) -> None:
+        """Have `task` done when everybody has been told everything. The end of the process must do it too."""
+        self._later.append(task)
+
+    def tidy(self) -> None:
+        """Do what was left for later, and leave the journal as fast to open as it can be."""
+        while self._later:
+            self._later.pop()()
+        if "journal" in self.__dict__:
+            self.journal.tidy()
 
     @cached_property
     def logs(self) -> LogStore:

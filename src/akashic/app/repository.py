@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from akashic.app.commit_memory import CommitMemory, commit_guess
 from akashic.delivery import CONFIG_NAME
 from akashic.errors import UsageError
 from akashic.git import git_output, git_start
@@ -87,35 +88,54 @@ millisecond of every run (https://git-scm.com/docs/api-trace2, since git 2.22)."
 
 class Look:
     """A look at the repository around `cwd` that has begun: git works while the caller does something else.
-    Raises UsageError outside a git checkout."""
+    `memory` spares it from being asked again about the commit of the last look. Raises UsageError outside a
+    git checkout."""
 
-    def __init__(self, cwd: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, cwd: Path, environ: Mapping[str, str], memory: CommitMemory | None = None) -> None:
         self._root, self._top = find_root(cwd)
         self._environ = environ
-        # "%cI" and its like are asked for by name: the user's own formats change nothing.
-        self._log = git_start(
+        self._memory = memory
+        self._status = git_start(
             self._root,
             environ,
-            *("log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B"),
+            *("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."),
             settings=_TRACE,
         )
-        self._status = git_start(
-            self._root, environ, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."
-        )
+        # A guess is enough to go without asking: `status` tells the truth, and then there is time to ask.
+        self._known = memory.recall(commit_guess(_git_folders(self._top))) if memory is not None else None
+        self._log = None if self._known else self._ask()
 
     def result(self) -> Repository:
         """What git found; call it once. Raises UsageError without a commit."""
-        log, said = _finish(self._log)
-        status, _ = _finish(self._status)
+        status, said = _finish(self._status)
         settings, complaint = _told(said)
-        if self._log.returncode != 0:
+        if self._status.returncode != 0:
+            if self._log is not None:
+                _finish(self._log)
             raise _unreadable(self._root, complaint)
         if settings is None:
             pattern = "^(" + "|".join(re.escape(name) for name in _ASKED) + ")$"
             output = git_output(self._root, self._environ, "config", "--get-regexp", pattern) or b""
             lines = output.decode("utf-8", "replace").splitlines()
             settings = dict(line.split(" ", 1) for line in lines if " " in line)
-        return _from_output(self._root, self._top, status, log, settings)
+        return _from_output(self._root, self._top, status, self._commit(status), settings)
+
+    def _ask(self) -> subprocess.Popen[bytes]:
+        # "%cI" and its like are asked for by name: the user's own formats change nothing.
+        return git_start(
+            self._root, self._environ, "log", "-1", "--format=%H%x00%P%x00%an%x00%ae%x00%cI%x00%D%x00%B"
+        )
+
+    def _commit(self, status: str) -> str:
+        """What `git log` says, or has said, of the commit that `status` names."""
+        if self._known and f"# branch.oid {self._known[:40]}" in status.splitlines():
+            return self._known
+        log, complaint = _finish(child := self._log or self._ask())
+        if child.returncode != 0:
+            raise _unreadable(self._root, complaint.strip())
+        if self._memory is not None:
+            self._memory.remember(log)
+        return log
 
 
 def _finish(child: subprocess.Popen[bytes]) -> tuple[str, str]:
@@ -194,7 +214,7 @@ def _repository_name(root: Path, top: Path, remote_url: str) -> str:
 
 def _default_branch(top: Path, branch: str, configured: str) -> str:
     """The remote's HEAD where it is known; else `main` or `master` where one exists; else the current one."""
-    git = _git_folder(top)
+    _, git = _git_folders(top)
     head = git / "refs" / "remotes" / "origin" / "HEAD"
     if head.is_file():
         return head.read_text().strip().removeprefix("ref: refs/remotes/origin/")
@@ -205,14 +225,16 @@ def _default_branch(top: Path, branch: str, configured: str) -> str:
     return branch or configured or "main"
 
 
-def _git_folder(top: Path) -> Path:
-    """Where a checkout's refs are kept: `.git`, or the folder that a linked worktree's `.git` file names."""
+def _git_folders(top: Path) -> tuple[Path, Path]:
+    """Where a checkout keeps its HEAD, and where its refs: both `.git`, but for a linked worktree."""
     git = top / ".git"
     if not git.is_file():
-        return git
+        return git, git
     git = top / git.read_text(encoding="utf-8", errors="replace").strip().removeprefix("gitdir: ")
     common = git / "commondir"
-    return git / common.read_text(encoding="utf-8", errors="replace").strip() if common.is_file() else git
+    if not common.is_file():
+        return git, git
+    return git, git / common.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _without_credentials(url: str) -> str:
