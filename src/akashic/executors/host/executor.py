@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 
 import msgspec
@@ -194,36 +195,38 @@ class HostExecutor:
         return AgentPlace(mark, ()), (f"not isolated from this machine: {missing}",)
 
     def _view(self, spec: SandboxSpec, layout: Layout) -> View:
-        real_home = self._environ.get("HOME", "/")
-        programs = [
-            os.path.dirname(os.path.realpath(folder))
-            for folder in self._environ.get("PATH", "").split(":")
-            if folder.startswith("/")
-        ]
         return View(
             folder=layout.folder,
             temporary=layout.scratch + "/own",
             home=layout.home,
             scratch=layout.scratch,
             runner_files=layout.runner_files,
-            real_home=real_home,
+            real_home=self._environ.get("HOME", "/"),
             writable=[
                 os.path.realpath(path) for path in (*spec.shared_paths, tools_for(spec, self._tool_cache))
             ],
             readable=[
                 os.path.realpath(spec.tree.root),
                 *git_folders(spec.tree.root),
-                sys.prefix,
-                sys.base_prefix,
                 self._trees,
-                # Where we were imported from, so that a step can call `akashic` of an editable install.
-                os.path.dirname(os.path.dirname(os.path.realpath(errors.__file__))),
-                *programs,
+                *self._programs,
             ],
             marks={"AKASHIC_JOB": spec.job_key, "AKASHIC_STATE": self._state_dir},
             # The journal, the logs of others, the socket of what supervises releases.
             hidden=[self._state_dir] if spec.trust == "fork" else [],
         )
+
+    @cached_property
+    def _programs(self) -> list[str]:
+        """The folders that programs live in: those of PATH with what stands beside them, Python's, and where
+        we were imported from, so that a step can call `akashic` of an editable install."""
+        searched = [path for path in self._environ.get("PATH", "").split(":") if path.startswith("/")]
+        return [
+            sys.prefix,
+            sys.base_prefix,
+            os.path.dirname(os.path.dirname(os.path.realpath(errors.__file__))),
+            *(os.path.dirname(os.path.realpath(path)) for path in searched),
+        ]
 
     def _undo(
         self,

@@ -38,6 +38,8 @@ class _MountAttributes(ctypes.Structure):
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_quick = ctypes.PyDLL(None, use_errno=True)
+"""For calls that take a few microseconds: to let other threads have the interpreter meanwhile costs more."""
 
 
 def _check(outcome: int, call: str) -> None:
@@ -56,7 +58,7 @@ def setns(fd: int, kind: int) -> None:
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     _check(
-        _libc.mount(
+        (_quick if flags & MS_BIND else _libc).mount(
             os.fsencode(source) or None,
             os.fsencode(target),
             kind.encode() or None,
@@ -75,10 +77,12 @@ def set_read_only(path: str, read_only: bool, *, recursive: bool) -> None:
     """Whether the mount at `path` (and all below) can be written through. Needs Linux 5.12."""
     attributes = _MountAttributes(MS_RDONLY if read_only else 0, 0 if read_only else MS_RDONLY, 0, 0)
     flags = _AT_RECURSIVE if recursive else 0
-    outcome = _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), flags, ctypes.byref(attributes), 32)
+    outcome = (_libc if recursive else _quick).syscall(
+        _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), flags, ctypes.byref(attributes), 32
+    )
     _check(outcome, f"mount_setattr {path}")
 
 
 def drop_capability(number: int) -> None:
     """Take a capability from every programme that this thread starts from now on."""
-    _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl PR_CAPBSET_DROP")
+    _check(_quick.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl PR_CAPBSET_DROP")

@@ -23,6 +23,7 @@ import os
 import queue
 import select
 import shutil
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -273,13 +274,14 @@ class NamespacePlace:
         for name in _SECRETS:
             path = f"{self._view.real_home}/{name}"
             with contextlib.suppress(OSError):
-                if os.path.isdir(path):
+                kind = os.stat(path).st_mode
+                if stat.S_ISDIR(kind):
                     if nothing not in self.made:
                         os.makedirs(nothing, exist_ok=True)
                         os.chmod(nothing, 0o555)
                         self.made.append(nothing)
                     kernel.mount(nothing, path, flags=kernel.MS_BIND)
-                elif os.path.isfile(path):
+                elif stat.S_ISREG(kind):
                     kernel.mount(os.devnull, path, flags=kernel.MS_BIND)
 
     def _show_caches(self) -> None:
