@@ -91,11 +91,8 @@ def drive(
         state = driver.drive(created.run_id, cancellation)
     finally:
         services.close()
-        if created.executor == "host":
-            application.later(jobs.finish)
-        else:
-            # An engine has to be told what goes, while we can still say what it answers.
-            jobs.finish()
+        jobs.executor.end_run()
+        application.later(jobs.executor.finish)
     for line in remove_expired(application):
         application.say(line)
     for error in driver.observer_errors:
@@ -134,7 +131,7 @@ class _JobPort:
         self._application = application
         parts = runner_parts(application, created, options)
         self._runner = JobRunner(evolve(parts, open_services=services.open_job))
-        self.finish = parts.executor.finish
+        self.executor = parts.executor
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
         if request.environment:

@@ -83,6 +83,10 @@ class MixedExecutor:
             return sandbox
         return self._containers.open(spec, cancellation=cancellation, say=say)
 
+    def end_run(self) -> None:
+        self._containers.end_run()
+        self._host.end_run()
+
     def finish(self) -> None:
         self._containers.finish()
         self._host.finish()

@@ -1,10 +1,11 @@
 """The protocol that every executor obeys: open a sandbox for a job, run commands in it, close it.
 
 Order: `open` once a job, then any number of `exec`, `read`, `write`, …, then `close` exactly when the job is
-over, however it ended. `close` is safe to call twice and after a failed `open`; it outlives cancellation.
-`exec` of one sandbox may run concurrently (background steps). Nothing that a job started is alive when
-`close` returns, and nothing that it wrote is left when `finish` does. `sweep` removes what a killed process
-of ours left behind and is safe to call at any time, from any process.
+over, however it ended. `close` is safe to call twice; it outlives cancellation, and a failed `open` has done
+as much by itself. `exec` of one sandbox may run concurrently (background steps). Nothing that a job started
+is alive when `close` returns, and nothing that it wrote is left when `end_run` and `finish` have; both are
+called when all sandboxes are closed. `sweep` removes what a killed process of ours left behind and is safe
+to call at any time, from any process.
 """
 
 from __future__ import annotations
@@ -281,9 +282,15 @@ class Executor(Protocol):
         does."""
         ...
 
+    def end_run(self) -> None:
+        """Have gone what an engine holds for this run's closed sandboxes: called while somebody still waits
+        for the run, because an engine may be away later. An executor without one has nothing to do."""
+        ...
+
     def finish(self) -> None:
-        """Wait until what closed sandboxes left to be removed beside the work is gone. A process ends no
-        sooner than that, whether it calls this or not."""
+        """Wait until what closed sandboxes left on this machine to be removed beside the work is gone (or is
+        kept as good as new). Nobody need wait for it but the end of the process, which does, whether it
+        calls this or not."""
         ...
 
     def sweep(self) -> Sequence[str]:

@@ -76,6 +76,9 @@ class ScriptedExecutor:
             self.opened.append(spec.job_key)
         return ScriptedSandbox(self, spec)
 
+    def end_run(self) -> None:
+        return
+
     def finish(self) -> None:
         return
 

@@ -134,10 +134,11 @@ class DockerExecutor:
         options.notes += notes
         return replace(self._around, options=chosen, tool_cache=tools_for(spec, self._around.tool_cache))
 
+    def end_run(self) -> None:
+        self._places.end_run()
+
     def finish(self) -> None:
-        """What is cleared away beside the work is the engine's to end, but for images that a container used
-        until now."""
-        self._places.finish()
+        """See `akashic.executors.protocol.Executor`; a sandbox's folder goes when it is closed."""
 
     def kept_state(self, run_id: str, job_key: str, attempt: int) -> bytes | None:
         """See `akashic.executors.protocol.KeepingExecutor`."""

@@ -121,7 +121,7 @@ class KeptPlaces:
         self._remove_folder(folder)
         self._remove_image(f"{REPOSITORY}:{os.path.basename(folder)}", attempts=1)
 
-    def finish(self) -> None:
+    def end_run(self) -> None:
         """Remove the images of places that this process took up and that are not kept again."""
         with self._lock:
             used, self._used = self._used, set()

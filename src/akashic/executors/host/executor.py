@@ -114,6 +114,9 @@ class HostExecutor:
         has one thread: without root it then moves into a user namespace, which later is not possible."""
         return isolation.probe().missing
 
+    def end_run(self) -> None:
+        """See `akashic.executors.protocol.Executor`; there is no engine."""
+
     def finish(self) -> None:
         self._remover.finish()
 
