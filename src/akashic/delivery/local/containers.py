@@ -22,7 +22,7 @@ from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
 from akashic.containers.errors import Conflict, EngineError, NotFound
 from akashic.delivery.local.instances import secret_texts
-from akashic.delivery.local.logs import log_of
+from akashic.delivery.local.logs import LOG_END_TIMEOUT_S, log_of
 from akashic.delivery.local.model import Instance, Slot
 from akashic.delivery.local.ports import LOOPBACK
 from akashic.delivery.local.processes import ProcessId, identify, tail, wait_gone
@@ -33,7 +33,6 @@ LABEL = "akashic.supervised"
 DATA = "/data"
 """Where an environment's own folder is seen in its containers."""
 ATTACH_TIMEOUT_S = 20.0
-LOG_END_TIMEOUT_S = 3.0
 LOAD_TIMEOUT_S = 600.0
 
 

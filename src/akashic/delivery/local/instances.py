@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from akashic.delivery.local.logs import log_of, open_log
+from akashic.delivery.local.logs import LOG_END_TIMEOUT_S, log_of, open_log
 from akashic.delivery.local.model import Instance, Slot
 from akashic.delivery.local.ports import LOOPBACK
 from akashic.delivery.local.processes import MARK, alive, environment_of, spawn, stop, tail, wait_gone
 from akashic.errors import AkashicError
 
-LOG_END_TIMEOUT_S = 3.0
 """How long the last words of a process may take to reach its log."""
 
 

@@ -13,6 +13,8 @@ from akashic.delivery.local.processes import ProcessId, identify
 
 DEPLOYMENTS_KEPT_MAX = 20
 """Of how many deployments an environment keeps what they printed."""
+LOG_END_TIMEOUT_S = 3.0
+"""How long the last lines of something that has ended are waited for."""
 _WRITER = "akashic.delivery.local.log_writer"
 
 

@@ -20,13 +20,14 @@ from akashic.cancellation import Cancellation
 from akashic.containers.errors import EngineError
 from akashic.delivery.local import logs
 from akashic.delivery.local.backing import Backing
-from akashic.delivery.local.container_starting import ContainerStarter
+from akashic.delivery.local.container_slots import ContainerSlots
 from akashic.delivery.local.containers import ContainerRunner
 from akashic.delivery.local.front import Front
 from akashic.delivery.local.instances import ProcessRunner
 from akashic.delivery.local.ledger import Ledger
 from akashic.delivery.local.model import Environment, PrepareRequest, Slot
 from akashic.delivery.local.paths import SHARED_BASE, LocalPaths
+from akashic.delivery.local.process_slots import ProcessSlots
 from akashic.delivery.local.processes import ProcessId, alive, identify, kill_group, marked, rotate
 from akashic.delivery.local.rollout import Rollout
 from akashic.delivery.local.slots import SlotRunner, address
@@ -54,8 +55,10 @@ class Supervisor:
         self.runner = SlotRunner(ProcessRunner(self.mark), self.containers)
         self.front = Front(self.ledger, self.mark)
         self.backing = Backing(self.ledger, self.mark)
-        self.starter = Starter(self.ledger, self.runner, self.front, self.backing, self.mark)
-        self.container_starter = ContainerStarter(self.ledger, self.runner, self.containers, self.front)
+        processes = ProcessSlots(self.paths, self.backing, self.mark)
+        containers = ContainerSlots(self.paths, self.containers)
+        self.starter = Starter(self.ledger, self.runner, self.front, processes)
+        self.container_starter = Starter(self.ledger, self.runner, self.front, containers)
         self.rollout = Rollout(self.ledger, self.runner, self.front)
         self._draining: list[threading.Thread] = []
         self._adopt()
