@@ -292,3 +292,42 @@ def test_a_job_that_masked_a_value_of_its_own_is_not_kept(cli: Cli) -> None:
     result = cli("run")
     assert result.returncode == 1 and "akashic resume" not in result.stdout
     assert kept(cli) == [] and list((cli.path / ".akashic" / "work").iterdir()) == []
+
+
+UPLOADS = """
+on: push
+jobs:
+  measure:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: grep good app.txt
+      - uses: actions/upload-artifact@v4
+        with: { name: measured-late, path: app.txt }
+  early:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo early > early.txt
+      - uses: actions/upload-artifact@v4
+        with: { name: measured-early, path: early.txt }
+  together:
+    needs: [measure, early]
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/download-artifact@v4
+        with: { pattern: measured-*, merge-multiple: true }
+      - run: cat app.txt early.txt && echo "attempt ${{ github.run_attempt }}"
+"""
+
+
+def test_jobs_after_a_resumed_one_find_what_it_uploaded(cli: Cli) -> None:
+    """An attempt of the run is not an attempt of a job: `together` starts for the first time."""
+    cli.workflow(UPLOADS)
+    cli.write("app.txt", "bad\n")
+    cli.commit()
+    assert cli("run").returncode == 1
+    cli.write("app.txt", "good\n")
+    result = cli("resume", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    assert {"[together]   | good", "[together]   | early", "[together]   | attempt 2"} <= set(lines)

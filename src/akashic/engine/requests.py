@@ -84,6 +84,12 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     base_ref_scope: str = ""
     resumption: Resumption | None = None
 
+    @property
+    def run_attempt(self) -> int:
+        """Which attempt of the run this belongs to, as `github.run_attempt` tells: what the jobs of a run
+        hand to each other counts by it. `attempt` counts the starts of this job alone."""
+        return int(self.github.get("run_attempt") or self.attempt)
+
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     """A notice, warning or error that a step left, with its place in the repository when it gave one."""

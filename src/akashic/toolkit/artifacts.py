@@ -69,14 +69,14 @@ class ArtifactService:
         version = fields.number("version")
         if version is None or version < VERSION_MIN:
             raise TwirpError("invalid_argument", f"version {version} of artifacts is not supported here")
-        key = (grant.run_id, grant.attempt, name)
+        key = (grant.run_id, grant.run_attempt, name)
         with self._lock:
             before = self._pending.get(key)
             if before is not None and before.grant_id != grant.id:
                 raise _taken(name)
             try:
                 self._store.check_free(
-                    name, run_id=grant.run_id, run_attempt=grant.attempt, job_key=grant.job_key
+                    name, run_id=grant.run_id, run_attempt=grant.run_attempt, job_key=grant.job_key
                 )
             except ArtifactError as error:
                 raise (_taken(name) if self._find(name, grant) else error) from error
@@ -90,7 +90,7 @@ class ArtifactService:
     def _finalize(self, fields: Fields, grant: JobGrant) -> dict[str, Any]:
         name, size, digest = fields.text("name"), fields.number("size"), fields.text("hash")
         _own_job(fields, grant)
-        key = (grant.run_id, grant.attempt, name)
+        key = (grant.run_id, grant.run_attempt, name)
         with self._lock:
             pending = self._pending.get(key)
         if pending is None or pending.grant_id != grant.id:
@@ -107,7 +107,7 @@ class ArtifactService:
             name,
             pending.upload.content,
             run_id=grant.run_id,
-            run_attempt=grant.attempt,
+            run_attempt=grant.run_attempt,
             job_key=grant.job_key,
             expires_at=pending.expires_at,
             digest=digest,
@@ -121,7 +121,7 @@ class ArtifactService:
         name, number = fields.text("name_filter"), fields.number("id_filter")
         found = [
             artifact
-            for artifact in self._store.find_all(grant.run_id, run_attempt=grant.attempt)
+            for artifact in self._store.find_all(grant.run_id, run_attempt=grant.run_attempt)
             if name in ("", artifact.name) and number in (None, artifact.id)
         ]
         return {"artifacts": [self._shown(artifact, grant) for artifact in found]}
@@ -146,7 +146,7 @@ class ArtifactService:
         return {"ok": True, "artifact_id": str(artifact.id)}
 
     def _find(self, name: str, grant: JobGrant) -> Artifact | None:
-        return self._store.find(name, run_id=grant.run_id, run_attempt=grant.attempt)
+        return self._store.find(name, run_id=grant.run_id, run_attempt=grant.run_attempt)
 
     def _found(self, fields: Fields, grant: JobGrant) -> Artifact:
         artifact = self._find(fields.text("name"), grant)

@@ -78,7 +78,7 @@ class ArtifactRest:
             return self._finish(request, grant)
         if request.method != "GET":
             raise HttpError(405, "only GET, POST and PATCH")
-        found = self._store.find_all(grant.run_id, run_attempt=grant.attempt)
+        found = self._store.find_all(grant.run_id, run_attempt=grant.run_attempt)
         shown = [_shown(request, artifact.id, artifact.name, artifact.bytes) for artifact in found]
         return json_response({"count": len(shown), "value": shown})
 
@@ -162,8 +162,8 @@ class ArtifactRest:
         grant = container.grant
         tree = container.folder / "tree"
         tree.mkdir()
-        before = self._store.find(container.name, run_id=grant.run_id, run_attempt=grant.attempt)
-        if before is not None and before.run_attempt == grant.attempt:
+        before = self._store.find(container.name, run_id=grant.run_id, run_attempt=grant.run_attempt)
+        if before is not None and before.run_attempt == grant.run_attempt:
             descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 self._store.extract(before, descriptor, modes=True)
@@ -178,7 +178,7 @@ class ArtifactRest:
             container.name,
             members.values(),
             run_id=grant.run_id,
-            run_attempt=grant.attempt,
+            run_attempt=grant.run_attempt,
             job_key=grant.job_key,
             overwrite=True,
             retention_days=container.retention_days,

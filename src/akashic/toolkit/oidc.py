@@ -69,7 +69,7 @@ def job_claims(request: JobRequest) -> dict[str, str]:
     claims = {name: _text(github.get(name)) for name in _COPIED if github.get(name) is not None}
     claims |= {
         "ref_protected": _text(github.get("ref_protected") or False),
-        "run_attempt": str(request.attempt),
+        "run_attempt": str(request.run_attempt),
         "runner_environment": "self-hosted",
         "job_workflow_ref": _workflow_ref(request),
         "job_workflow_sha": _text(github.get("workflow_sha") or github.get("sha") or ""),

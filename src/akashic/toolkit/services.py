@@ -110,7 +110,7 @@ class Services:
             run_backend_id=_backend_id(request.run_id),
             run_id=request.run_id,
             workflow_run_id=str(request.github.get("run_id") or request.run_id),
-            attempt=request.attempt,
+            run_attempt=request.run_attempt,
             job_key=request.key,
             scopes=cache_scopes(request.github, request.trust, request.base_ref_scope),
             expires_at=self._now() + request.timeout_s + TOKEN_MARGIN_S,

@@ -39,7 +39,7 @@ class JobGrant:
     run_backend_id: str
     run_id: str
     workflow_run_id: str
-    attempt: int
+    run_attempt: int
     job_key: str
     scopes: CacheScopes
     expires_at: float

@@ -102,7 +102,7 @@ class BuiltinContext:
         self.cache_scopes: CacheScopes = cache_scopes(self.github, request.trust, request.base_ref_scope)
         self.trust: Literal["trusted", "fork"] = request.trust
         self.run_id: str = request.run_id
-        self.run_attempt: int = request.attempt
+        self.run_attempt: int = request.run_attempt
         self.job_key: str = request.key
         self.state: Mapping[str, str] = state
         self.saved: dict[str, str] = {}
