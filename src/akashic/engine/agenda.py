@@ -85,6 +85,7 @@ def conclude_instance(state: RunState, instance: InstanceState, conclusion: Conc
     state.dequeue(instance.key)
     state.running.pop(instance.key, None)
     state.to_cancel.pop(instance.key, None)
+    state.calls_held_up.pop(instance.key, None)
     for group in instance.groups:
         state.to_release[(instance.key, group)] = None
     tolerated = conclusion in FAILURES and _continues_on_error(state, instance)
@@ -117,14 +118,38 @@ def cancel_one(state: RunState, name: str, reason: str) -> None:
 
 
 def survives_cancellation(state: RunState, job: JobState) -> bool:
-    """Whether a job's `if` holds although the run is cancelled (`always()`, `cancelled()`)."""
-    if state.cancel_forced:
+    """Whether a job's `if` holds although the run is cancelled (`always()`, `cancelled()`). One that waits
+    for a concurrency group never begins: somebody else holds it."""
+    if state.cancel_forced or not holds_groups(state, job):
         return False
     template = job.job.if_
     try:
         return template is not None and condition(template.value, if_scope(state, job))
     except ExpressionError:
         return False
+
+
+def holds_groups(state: RunState, job: JobState) -> bool:
+    """Whether the run, and each call that the job is part of, holds the concurrency groups that it wants."""
+    wish = state.group_wish
+    if wish is not None and state.groups.get(wish.name) != "held":
+        return False
+    caller = state.frame_of(job).caller if state.calls_held_up else ""
+    while caller:
+        if caller in state.calls_held_up:
+            return False
+        caller = state.frame_of(state.job_of(state.instances[caller])).caller
+    return True
+
+
+def look_at_call(state: RunState, instance: InstanceState) -> None:
+    """Put a call under way on the agenda when it lacks a concurrency group, or take it off."""
+    plan = plan_of(state, instance)
+    wishes = plan.groups if isinstance(plan, InstancePlan) else ()
+    if any(instance.groups.get(wish.name) != "held" for wish in wishes):
+        state.calls_held_up[instance.key] = None
+    else:
+        state.calls_held_up.pop(instance.key, None)
 
 
 def _cancel_instance(state: RunState, instance: InstanceState, reason: str) -> None:

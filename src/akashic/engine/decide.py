@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from akashic.engine.agenda import survives_cancellation
+from akashic.engine.agenda import holds_groups, survives_cancellation
 from akashic.engine.calls import call_outputs, open_call
 from akashic.engine.commands import (
     AcquireGroup,
@@ -60,6 +60,7 @@ def decide(state: RunState, now: float, *, places_max: int = 0) -> list[Command]
     if waits is not None and not state.cancelled:
         commands.append(waits)
         return commands
+    commands.extend(_calls_groups(state))
     for path in state.ready:
         commands.append(Record(event=_ready_job(state, state.jobs[path])))
     commands.extend(_instances(state, now, places_max))
@@ -107,7 +108,8 @@ def _instances(state: RunState, now: float, places_max: int) -> Iterator[Command
     free = min(places) - len(state.running) if places else len(state.instances)
     starting: dict[str, int] = {}
     wake_at = 0.0
-    for key in (*state.held_up, *state.queued) if state.cancelled else state.held_up:
+    all_of_them = state.cancelled or state.calls_held_up
+    for key in (*state.held_up, *state.queued) if all_of_them else state.held_up:
         instance = state.instances[key]
         cancelled = _cancelled(state, state.job_of(instance), instance)
         if cancelled is not None:
@@ -138,6 +140,8 @@ def _next_step(
     `starting` counts the instances of each job that this decision starts."""
     job = state.job_of(instance)
     started = starting.get(job.path, 0)
+    if state.calls_held_up and not holds_groups(state, job):
+        return None, 0.0
     if job.max_parallel and job.running + started >= job.max_parallel:
         return None, 0.0
     plan = plan_of(state, instance)
@@ -269,6 +273,17 @@ def _run_group(state: RunState) -> Command | None:
         cancel_in_progress=wish.cancel_in_progress,
         queue_max=wish.queue_max,
     )
+
+
+def _calls_groups(state: RunState) -> Iterator[Command]:
+    """What calls under way need that are without a group of theirs."""
+    for key in state.calls_held_up:
+        instance = state.instances[key]
+        plan = plan_of(state, instance)
+        over = state.cancelled or instance.cancel_reason or state.frames[f"{key}/"].cancel_reason
+        if isinstance(plan, InstancePlan) and not over:
+            wanted = (wish for wish in plan.groups if instance.groups.get(wish.name) != "held")
+            yield from (_acquire(state, instance, wish) for wish in wanted)
 
 
 def _end(state: RunState) -> Iterator[Command]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from akashic.engine.agenda import look_at_call
 from akashic.engine.results import FAILURES
 from akashic.engine.runstate import InstanceState, JobState, RunState
 
@@ -133,10 +134,13 @@ def _reopen_caller(state: RunState, key: str, remaining: list[JobState]) -> None
     caller.reason = caller.cancel_reason = ""
     caller.finished_at = 0.0
     state.frames[f"{key}/"].cancel_reason = ""
+    # Its concurrency groups were given back when it ended.
+    look_at_call(state, caller)
 
 
 def _drop_call(state: RunState, key: str) -> None:
     """Forget what a call did: it is called anew, maybe with other inputs. Attempts stay counted."""
+    state.calls_held_up.pop(key, None)
     frame = state.frames.pop(f"{key}/", None)
     if frame is None:
         return

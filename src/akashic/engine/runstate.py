@@ -184,6 +184,9 @@ class RunState(msgspec.Struct, kw_only=True):
     cancelled."""
     running: dict[str, None] = msgspec.field(default_factory=dict)
     """Instances whose attempt a port has (calls are not among them)."""
+    calls_held_up: dict[str, None] = msgspec.field(default_factory=dict)
+    """Calls under way without a concurrency group of theirs: it was lost while nobody drove the run, or given
+    back when the call had ended and jobs of it run again. Nothing of them starts until they hold it."""
     to_cancel: dict[str, str] = msgspec.field(default_factory=dict)
     """Running instances that are to end, and why."""
     to_release: dict[tuple[str, str], None] = msgspec.field(default_factory=dict)

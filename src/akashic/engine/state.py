@@ -15,6 +15,7 @@ from akashic.engine.agenda import (
     conclude_instance,
     conclude_job,
     jobs_wanted,
+    look_at_call,
 )
 from akashic.engine.calls import open_call
 from akashic.engine.contexts import is_cancelled, job_contexts
@@ -25,7 +26,7 @@ from akashic.engine.plan import run_group, run_name
 from akashic.engine.requests import JobResult
 from akashic.engine.rerun import reset_jobs
 from akashic.engine.resuming import replace_sources
-from akashic.engine.runstate import Frame, Gate, InstanceState, RunState
+from akashic.engine.runstate import Frame, Gate, GroupStatus, InstanceState, RunState
 from akashic.errors import AkashicError
 from akashic.source.position import InvalidInput
 from akashic.workflow.parse import parse_workflow
@@ -154,22 +155,39 @@ def _gate_reopened(state: RunState, event: events.GateReopened, at: float) -> No
 
 
 def _group_waiting(state: RunState, event: events.ConcurrencyWaiting, at: float) -> None:
-    groups = _groups(state, event.key)
-    if groups is not None:
-        groups[event.group] = "waiting"
+    _take_place(state, event.key, event.group, "waiting")
 
 
 def _group_acquired(state: RunState, event: events.ConcurrencyAcquired, at: float) -> None:
-    groups = _groups(state, event.key)
-    if groups is not None:
-        groups[event.group] = "held"
+    _take_place(state, event.key, event.group, "held")
+
+
+def _take_place(state: RunState, key: str, group: str, place: GroupStatus) -> None:
+    if not key:
+        state.groups[group] = place
+        return
+    instance = state.instances.get(key)
+    if instance is None:
+        return
+    instance.groups[group] = place
+    if instance.status == "finished":
+        # Cancelled in the instant between asking and the answer.
+        state.to_release[(key, group)] = None
+    elif _is_call_under_way(state, instance):
+        look_at_call(state, instance)
 
 
 def _group_released(state: RunState, event: events.ConcurrencyReleased, at: float) -> None:
-    groups = _groups(state, event.key)
-    if groups is not None:
-        groups.pop(event.group, None)
     state.to_release.pop((event.key, event.group), None)
+    if not event.key:
+        state.groups.pop(event.group, None)
+        return
+    instance = state.instances.get(event.key)
+    if instance is None:
+        return
+    instance.groups.pop(event.group, None)
+    if _is_call_under_way(state, instance):
+        look_at_call(state, instance)
 
 
 def _job_started(state: RunState, event: events.JobStarted, at: float) -> None:
@@ -249,6 +267,8 @@ def _job_interrupted(state: RunState, event: events.JobInterrupted, at: float) -
 
 
 def _cancel_requested(state: RunState, event: events.CancelRequested, at: float) -> None:
+    if state.finished:
+        return
     if event.key:
         cancel_one(state, event.key, event.reason)
         return
@@ -290,11 +310,8 @@ def _running(state: RunState, key: str, attempt: int) -> InstanceState | None:
     return instance
 
 
-def _groups(state: RunState, key: str) -> dict[str, Any] | None:
-    if not key:
-        return state.groups
-    instance = state.instances.get(key)
-    return None if instance is None else instance.groups
+def _is_call_under_way(state: RunState, instance: InstanceState) -> bool:
+    return instance.status == "running" and state.job_of(instance).job.uses is not None
 
 
 _TRANSITIONS: dict[type[Any], Callable[[RunState, Any, float], None]] = {
