@@ -92,11 +92,6 @@ class ContainerRunner:
             return f" with exit code {found.exit_code}"
         return ""
 
-    def last_words(self, slot: Slot, instance: Instance, logs: Path) -> str:
-        if instance.log_writer is not None:
-            wait_gone(instance.log_writer, LOG_END_TIMEOUT_S)
-        return tail(log_of(logs, slot.deployment, str(instance.index)))
-
     def recall(self, slot: Slot, instance: Instance) -> dict[str, str]:
         if not instance.container:
             return {}

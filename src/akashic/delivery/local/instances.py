@@ -33,10 +33,6 @@ class InstanceRunner(Protocol):
         """How a dead one ended: ` with exit code 3`; empty when nobody knows."""
         ...
 
-    def last_words(self, slot: Slot, instance: Instance, logs: Path) -> str:
-        """The end of what a dead one printed, masked."""
-        ...
-
     def recall(self, slot: Slot, instance: Instance) -> dict[str, str]:
         """The environment that a living one was started with; empty when it cannot be known."""
         ...
@@ -86,11 +82,6 @@ class ProcessRunner:
                 return f" with exit code {code}"
         return ""
 
-    def last_words(self, slot: Slot, instance: Instance, logs: Path) -> str:
-        if instance.log_writer is not None:
-            wait_gone(instance.log_writer, LOG_END_TIMEOUT_S)
-        return tail(log_of(logs, slot.deployment, str(instance.index)))
-
     def recall(self, slot: Slot, instance: Instance) -> dict[str, str]:
         if instance.process is None or not alive(instance.process):
             return {}
@@ -100,6 +91,13 @@ class ProcessRunner:
         if instance.process is not None:
             stop(instance.process, grace_s=grace_s)
             instance.process = None
+
+
+def last_words(slot: Slot, instance: Instance, logs: Path) -> str:
+    """The end of what a dead instance printed, masked."""
+    if instance.log_writer is not None:
+        wait_gone(instance.log_writer, LOG_END_TIMEOUT_S)
+    return tail(log_of(logs, slot.deployment, str(instance.index)))
 
 
 def secret_texts(names: tuple[str, ...], env: dict[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from akashic.cancellation import Cancellation
 from akashic.containers.errors import EngineError
 from akashic.delivery.checks import await_healthy
-from akashic.delivery.local.instances import InstanceRunner
+from akashic.delivery.local.instances import InstanceRunner, last_words
 from akashic.delivery.local.model import Instance, Slot
 from akashic.delivery.local.ports import LOOPBACK, free_port
 from akashic.engine.deployment_events import Evidence
@@ -138,11 +138,10 @@ class SlotRunner:
         """Why an instance that is being prepared will never be healthy; empty while it lives."""
         if self.alive(slot, instance):
             return ""
-        runner = self._runner(slot)
-        how = runner.exit_text(instance)
+        how = self._runner(slot).exit_text(instance)
         what = "container" if slot.image else "process"
         return f"the {what} ended{how} before it was healthy; its last lines:\n" + (
-            runner.last_words(slot, instance, logs) or "(it printed nothing)"
+            last_words(slot, instance, logs) or "(it printed nothing)"
         )
 
     def _note_death(self, slot: Slot, instance: Instance, now: float) -> None:
