@@ -193,13 +193,15 @@ def client_of() -> Callable[[Mapping[str, str]], Client]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
+    # A few folders down, so that a test sees what leads out of the stores without looking at other tests' files.
+    folder = tmp_path / "host" / "home" / "desk"
     clock = Clock()
-    artifacts = ArtifactStore(tmp_path / "artifacts", now=clock.now)
-    caches = CacheStore(tmp_path / "caches", now=clock.now)
+    artifacts = ArtifactStore(folder / "artifacts", now=clock.now)
+    caches = CacheStore(folder / "caches", now=clock.now)
     services = Services(
-        artifact_store=artifacts, cache_store=caches, key_path=tmp_path / "config" / "key.pem", now=clock.now
+        artifact_store=artifacts, cache_store=caches, key_path=folder / "config" / "key.pem", now=clock.now
     )
-    yield Desk(tmp_path, services, artifacts, caches, clock)
+    yield Desk(folder, services, artifacts, caches, clock)
     services.close()
 
 
