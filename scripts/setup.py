@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,12 +21,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_MIN = (3, 11)
-SHEBANG_BYTES_MAX = 127
 
 
 def fingerprint(lock: Path) -> str:
-    """What the environment is made from: the lock, the project's metadata, this Python, this folder."""
+    """What the environment is made from: the lock, the project and its command, this Python, this folder."""
     digest = hashlib.sha256(lock.read_bytes())
+    for name in ("akashic", "command_script.py"):
+        digest.update((ROOT / "scripts" / name).read_bytes())
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     # Settings of the checkers are in the same file, and change nothing that is installed.
     installed = (metadata["build-system"], metadata["project"], metadata["tool"]["hatch"])
@@ -68,18 +68,7 @@ def install(venv: Path, lock: Path) -> None:
     if not uv and "\nsetuptools==" not in lock.read_text(encoding="utf-8"):
         # It comes with Python 3.11's venv and hooks itself into the start of every process.
         run(python, "-m", "pip", "uninstall", "-qq", "--yes", "setuptools", env=env)
-    mend_command(own / "akashic", python)
     compileall.compile_dir(str(ROOT / "src"), quiet=2)
-
-
-def mend_command(script: Path, python: Path) -> None:
-    """Have a script found where its path holds a space or is long. pip puts the path of Python into the first
-    line as it is, and the kernel cuts that line; there a shell starts Python, which skips that line."""
-    first, _, rest = script.read_text(encoding="utf-8").partition("\n")
-    if first.startswith("#!/bin/sh") or (" " not in first and len(first.encode()) < SHEBANG_BYTES_MAX):
-        return
-    line = f"'''exec' {shlex.quote(str(python))} \"$0\" \"$@\""
-    script.write_text(f"#!/bin/sh\n{line}\n' '''\n{rest}", encoding="utf-8")
 
 
 def main() -> None:
