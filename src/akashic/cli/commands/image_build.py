@@ -136,6 +136,13 @@ def platforms(args: argparse.Namespace) -> tuple[str, ...]:
     return tuple(part.strip() for part in args.platforms.split(",") if part.strip())
 
 
+def _layer_cache(application: Application) -> Path:
+    """Where finished layers are kept: with the tools, which jobs keep too. The `~/.cache` that a job sees is
+    a copy of its own, gone when it ends."""
+    tools = application.environ.get("RUNNER_TOOL_CACHE") or application.user_cache / "tools"
+    return Path(tools) / "akashic-images"
+
+
 def _build_repository(
     args: argparse.Namespace,
     context: CommandContext,
@@ -157,7 +164,7 @@ def _build_repository(
     choice = choose_engine(args.engine, known, dockerfile, context.environ)
     if not choice.uses_engine:
         _refuse_engine_options(args, choice.reason)
-        cache = application.user_cache / "images"
+        cache = _layer_cache(application)
         layout = application.releases.layout
         built = build_layout(spec, source, layout, cache=cache, options=options, clock=application.clock.now)
         return msgspec.structs.replace(built, notes=(choice.reason, *built.notes))
