@@ -19,7 +19,7 @@ from akashic.executors.docker.kept import KeptPlaces
 from akashic.executors.docker.layout import HOME, TEMP, TOOLS
 from akashic.executors.host import workspace
 from akashic.executors.host.keeping import Kept
-from akashic.executors.host.paths import read_beneath, write_beneath
+from akashic.executors.host.paths import Roots
 from akashic.executors.host.refreshing import refresh
 from akashic.executors.protocol import (
     ExecutorError,
@@ -85,10 +85,12 @@ class DockerSandbox:
         self._action_host = action_host
         self._remove_folder = remove_folder
         self._leftovers = process.Leftovers()
-        self._roots = {
-            place: os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            for place, folder in layout.places()
-        }
+        self._roots = Roots(
+            {
+                place: os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                for place, folder in layout.places()
+            }
+        )
         self._spec = spec
         self._places = places
         self._variables = variables
@@ -147,32 +149,16 @@ class DockerSandbox:
         )
 
     def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
-        root, relative = self._inside(path)
-        try:
-            write_beneath(root, relative, content, executable=executable)
-        except OSError as error:
-            raise ExecutorError(f"cannot write {path}: {error.strerror}") from error
+        self._roots.write(path, content, executable=executable)
 
     def read(self, path: str, *, bytes_max: int) -> bytes | None:
-        root, relative = self._inside(path)
-        try:
-            return read_beneath(root, relative, bytes_max)
-        except OSError as error:
-            raise ExecutorError(f"cannot read {path}: {error.strerror}") from error
-
-    def _inside(self, path: str) -> tuple[int, str]:
-        """The root that a path lies in, and the rest of it. Links are followed below it only."""
-        normal = os.path.normpath(path)
-        for place, root in self._roots.items():
-            if normal == place or normal.startswith(f"{place}/"):
-                return root, normal[len(place) :].lstrip("/")
-        raise ExecutorError(f"{path} lies outside the job's folders")
+        return self._roots.read(path, bytes_max)
 
     def host_path(self, path: str) -> str:
         return self._layout.host(path)
 
     def materialise(self, tree: Tree, destination: str, *, clean: bool) -> None:
-        self._inside(destination)
+        self._roots.locate(destination)
         destination = os.path.normpath(destination)
         here, root = self._layout.host(destination), os.path.realpath(self._layout.host(self.workspace))
         if not (os.path.realpath(here) + "/").startswith(root + "/"):
@@ -230,7 +216,7 @@ class DockerSandbox:
 
     def refresh(self, tree: Tree) -> Sequence[str]:
         """See `akashic.executors.protocol.KeepingSandbox`."""
-        lines = refresh(tree, self._checked_out, self._trees, self._environ, self._inside)
+        lines = refresh(tree, self._checked_out, self._trees, self._environ, self._roots.locate)
         if lines:
             for destination in self._checked_out:
                 self._layout.hand_over_tree(self._layout.host(destination), self._link.uid, self._link.gid)
@@ -359,8 +345,7 @@ class DockerSandbox:
             if self._closed:
                 return
             self._closed = True
-        for fd in self._roots.values():
-            os.close(fd)
+        self._roots.close()
         # While the container is there: what it changed in its image goes with it.
         kept = self._keep()
         self._belongings.give_back(mounting.unmount_below if kept else self._remove_folder)

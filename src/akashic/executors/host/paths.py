@@ -6,11 +6,53 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Mapping
+
+from akashic.executors.protocol import ExecutorError
 
 _OPENAT2 = 437  # The same number on every architecture.
 _RESOLVE_BENEATH = 0x08
 _RESOLVE_NO_MAGICLINKS = 0x02
 _O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Roots:
+    """The folders that a job's files lie in: by the path at which the job sees each, a descriptor of it that
+    is this object's to close."""
+
+    def __init__(self, folders: Mapping[str, int]) -> None:
+        # The nearest first, so that links inside the workspace stay inside it.
+        self._folders = {path: folders[path] for path in sorted(folders, key=len, reverse=True)}
+
+    def locate(self, path: str) -> tuple[int, str]:
+        """The folder that a path lies in, and the rest of the path. Raises ExecutorError."""
+        normal = os.path.normpath(path)
+        if not normal.startswith("/"):
+            raise ExecutorError(f"{path} is not an absolute path")
+        for place, folder in self._folders.items():
+            if normal == place or normal.startswith(place.rstrip("/") + "/"):
+                return folder, normal[len(place) :].lstrip("/")
+        raise ExecutorError(f"{path} lies outside the job's folders")
+
+    def write(self, path: str, content: bytes, *, executable: bool) -> None:
+        """See `akashic.executors.protocol.Sandbox.write`. Raises ExecutorError."""
+        folder, relative = self.locate(path)
+        try:
+            write_beneath(folder, relative, content, executable=executable)
+        except OSError as error:
+            raise ExecutorError(f"cannot write {path}: {error.strerror}") from error
+
+    def read(self, path: str, bytes_max: int) -> bytes | None:
+        """See `akashic.executors.protocol.Sandbox.read`. Raises ExecutorError."""
+        folder, relative = self.locate(path)
+        try:
+            return read_beneath(folder, relative, bytes_max)
+        except OSError as error:
+            raise ExecutorError(f"cannot read {path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        for folder in self._folders.values():
+            os.close(folder)
 
 
 class _OpenHow(ctypes.Structure):

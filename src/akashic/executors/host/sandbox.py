@@ -16,7 +16,7 @@ from akashic.executors import process
 from akashic.executors.architecture import machine_architecture
 from akashic.executors.host import keeping, workspace
 from akashic.executors.host.limits import Limited
-from akashic.executors.host.paths import read_beneath, write_beneath
+from akashic.executors.host.paths import Roots
 from akashic.executors.host.place import Place
 from akashic.executors.host.refreshing import refresh
 from akashic.executors.host.sandbox_folder import free_overlay
@@ -60,14 +60,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             services=f"{folder}/_services",
             runner_files=f"{folder}/_runner",
         )
-        for path in layout.folders:
+        # Each folder costs: that of the services is made when there are any.
+        for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.runner_files):
             os.makedirs(path, exist_ok=True)
         return layout
-
-    @property
-    def folders(self) -> Sequence[str]:
-        """Those that every sandbox has. Each costs: that of the services is made when there are any."""
-        return (self.workspace, self.temp, self.home, self.scratch, self.runner_files)
 
 
 def _safe(name: str) -> str:
@@ -96,7 +92,7 @@ class HostSandbox(WithoutImages):
         environ: Mapping[str, str],
         notes: Sequence[str],
         state_dir: str,
-        put_away: Callable[[], None],
+        remove: Callable[[str], None],
     ) -> None:
         self.workspace = layout.workspace
         self.temp = layout.temp
@@ -109,7 +105,7 @@ class HostSandbox(WithoutImages):
         self.notes: Sequence[str] = [*notes, *place.notes]
         self.base_env: Mapping[str, str] = dict(base_env)
         self._layout = layout
-        self._put_away = put_away
+        self._remove = remove
         self._launcher = Limited(
             place,
             spec.memory_bytes_max,
@@ -122,10 +118,8 @@ class HostSandbox(WithoutImages):
         self._trees = trees
         self._environ = environ
         self._services: Services | None = None
-        self._roots = {layout.folder: place.open_folder(layout.folder)}
-        for path in (tool_cache, *spec.shared_paths):
-            if os.path.isdir(path):
-                self._roots.setdefault(path, place.open_folder(path))
+        seen = [layout.folder, *filter(os.path.isdir, (tool_cache, *spec.shared_paths))]
+        self._roots = Roots({path: place.open_folder(path) for path in dict.fromkeys(seen)})
         self._leftovers = process.Leftovers()
         self._prepared: list[workspace.Prepared] = []
         self._overlays: dict[str, str] = {}
@@ -174,35 +168,16 @@ class HostSandbox(WithoutImages):
             raise ExecutorError(f"cannot open a shell in {cwd}: {error.strerror}") from error
 
     def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
-        root, relative = self._inside(path)
-        try:
-            write_beneath(root, relative, content, executable=executable)
-        except OSError as error:
-            raise ExecutorError(f"cannot write {path}: {error.strerror}") from error
+        self._roots.write(path, content, executable=executable)
 
     def read(self, path: str, *, bytes_max: int) -> bytes | None:
-        root, relative = self._inside(path)
-        try:
-            return read_beneath(root, relative, bytes_max)
-        except OSError as error:
-            raise ExecutorError(f"cannot read {path}: {error.strerror}") from error
-
-    def _inside(self, path: str) -> tuple[int, str]:
-        """The root that a path lies in, and the rest of it. The nearest root wins, so links inside the
-        workspace stay inside it."""
-        normal = os.path.normpath(path)
-        if not normal.startswith("/"):
-            raise ExecutorError(f"{path} is not an absolute path")
-        for root in sorted(self._roots, key=len, reverse=True):
-            if normal == root or normal.startswith(root.rstrip("/") + "/"):
-                return self._roots[root], normal[len(root) :].lstrip("/")
-        raise ExecutorError(f"{path} lies outside the job's folders")
+        return self._roots.read(path, bytes_max)
 
     def host_path(self, path: str) -> str:
         return path
 
     def materialise(self, tree: Tree, destination: str, *, clean: bool) -> None:
-        self._inside(destination)
+        self._roots.locate(destination)
         destination = os.path.normpath(destination)
         root = os.path.realpath(self.workspace)
         if not (os.path.realpath(destination) + "/").startswith(root + "/"):
@@ -252,7 +227,7 @@ class HostSandbox(WithoutImages):
 
     def refresh(self, tree: Tree) -> Sequence[str]:
         """See `akashic.executors.protocol.KeepingSandbox`."""
-        return refresh(tree, self._checked_out, self._trees, self._environ, self._inside)
+        return refresh(tree, self._checked_out, self._trees, self._environ, self._roots.locate)
 
     def _keep(self) -> bool:
         """Leave the folder for a later sandbox, when it is not too large; whether it stays."""
@@ -308,12 +283,11 @@ class HostSandbox(WithoutImages):
             self._closed = True
         if self._services is not None:
             self._services.stop()
-        for fd in self._roots.values():
-            os.close(fd)
+        self._roots.close()
         self._place.close()
         self._leftovers.close()
         self._launcher.close()
         for prepared in self._prepared:
             prepared.release()
         if self._to_keep is None or not self._keep():
-            self._put_away()
+            self._remove(self._layout.folder)
