@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ if ways.get("start") == "exit":
     sys.exit(3)
 if ways.get("start") == "never":
     time.sleep(600)
-busy = threading.Semaphore(0)
+sick = threading.Event()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *a): pass
@@ -43,18 +44,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status, body = 200, ways["version"]
         if self.path == "/api/health":
             if ways.get("only_first") and os.environ["AKASHIC_INSTANCE"] != "0": status = 500
-            if ways.get("start") == "500" or (ways.get("sick_after") and time.time() - born >
-            ways["sick_after"]): status = 500
+            if sick.is_set() or ways.get("start") == "500": status = 500
             time.sleep(ways.get("delay", 0))
             body = json.dumps({"ok": status == 200, "version": ways["version"]})
         elif self.path.startswith("/env/"):
             body = os.environ.get(self.path[5:], "")
-        elif self.path.startswith("/slow/"):
-            time.sleep(float(self.path[6:]))
+        elif self.path == "/held":
+            data = pathlib.Path(os.environ["DATA"])
+            (data / "held").touch()
+            while not (data / "let-go").exists(): time.sleep(0.01)
         elif self.path == "/user":
             body = str(os.geteuid())
         elif self.path == "/pid":
             body = str(os.getpid())
+        elif self.path == "/fall-ill":
+            sick.set()
         elif self.path == "/crash":
             os._exit(9)
         data = body.encode()
@@ -66,7 +70,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 256
-born = time.time()
 server = Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print("listening", flush=True)
@@ -146,6 +149,13 @@ class World:
         id_ = self.deployments.request(environment, release, Origin(by=by))
         return self.deployments.follow(environment, id_, Cancellation())
 
+    def deploying(self, release: Release) -> Future[Deployment]:
+        """The same, while the test goes on."""
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(self.deploy, release)
+        pool.shutdown(wait=False)
+        return future
+
     def rollback(self, environment: str = "staging") -> Deployment:
         id_ = self.deployments.request_rollback(environment, Origin(by="eve"))
         return self.deployments.follow(environment, id_, Cancellation())
@@ -201,7 +211,7 @@ def get(url: str) -> str:
     """The body that an address answers with."""
     import urllib.request
 
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=20) as answer:
         return str(answer.read().decode())
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,9 +87,11 @@ def test_a_failed_migration_stops_the_release_before_it_starts(world, fetch):
 
 
 def test_a_release_that_falls_ill_while_it_settles_is_rolled_back(world, fetch):
-    world.configure(SHORT.replace("settle_s: 0", "settle_s: 6"))
-    id_ = world.release("2.0", sick_after=1.5)
-    found = world.deploy(id_)
+    world.configure(SHORT.replace("settle_s: 0", "settle_s: 60"))
+    deploying = world.deploying(world.release("2.0"))
+    assert eventually(lambda: [one.status for one in world.deployments.history("staging")] == ["verified"])
+    fetch(world.url() + "/fall-ill")
+    found = deploying.result()
     assert found.status == "rolled back"
     assert "did not settle" in found.reason
 
@@ -206,10 +209,14 @@ def test_switches_drop_no_request_of_keep_alive_clients(world):
 def test_requests_under_way_are_finished_by_the_release_that_accepted_them(world, fetch):
     world.deploy(world.release("1.0"))
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(fetch(world.url() + "/slow/2")))
+    url = world.url()
+    thread = threading.Thread(target=lambda: answers.append(fetch(url + "/held")))
     thread.start()
-    time.sleep(0.3)
-    world.deploy(world.release("2.0"))
+    data = Path(fetch(url + "/env/DATA"))
+    assert eventually(lambda: (data / "held").exists())
+    assert world.deploy(world.release("2.0")).status == "promoted"
+    assert (fetch(url), answers) == ("2.0", [])
+    (data / "let-go").touch()
     thread.join()
     assert answers == ["1.0"]
 

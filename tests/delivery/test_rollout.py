@@ -13,6 +13,7 @@ import pytest
 
 from akashic.delivery.config import StrategyConfig
 from akashic.delivery.local.processes import marked
+from tests.waiting import eventually
 
 ROLLING = """
 environments:
@@ -136,9 +137,14 @@ def test_a_release_that_breaks_while_it_rolls_is_taken_back_whole(world, fetch):
 
 
 def test_a_release_that_falls_ill_after_it_rolled_is_taken_back_whole(world, fetch):
-    world.configure(ROLLING.replace("settle_s: 0", "settle_s: 8"))
+    world.configure(ROLLING)
     first = world.deploy(world.release("1.0"))
-    found = world.deploy(world.release("2.0", sick_after=6))
+    world.configure(ROLLING.replace("settle_s: 0", "settle_s: 60"))
+    deploying = world.deploying(world.release("2.0"))
+    assert eventually(lambda: world.deployments.history("staging")[0].status == "verified")
+    for _ in range(12):
+        fetch(world.url() + "/fall-ill")
+    found = deploying.result()
     assert found.status == "rolled back", found.reason
     assert versions(world, fetch) == {"1.0": 24}
     assert instances(world, first.id) == 4
