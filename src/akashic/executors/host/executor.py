@@ -25,7 +25,7 @@ from akashic.executors.host.place import AgentPlace, Place
 from akashic.executors.host.removing import Remover
 from akashic.executors.host.sandbox import HostSandbox, Layout
 from akashic.executors.host.sandbox_folder import remove_folder
-from akashic.executors.host.spares import Spares, skeleton_of
+from akashic.executors.host.spreading import spread
 from akashic.executors.protocol import (
     Capabilities,
     ExecutorError,
@@ -54,8 +54,7 @@ class HostExecutor:
         self._cache_dir = cache_dir
         self._tool_cache = tool_cache
         self._environ = dict(environ)
-        self._spares = Spares(self._state_dir)
-        self._remover = Remover(self._spares)
+        self._remover = Remover()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -81,7 +80,7 @@ class HostExecutor:
             layout = Layout.make(folder, spec.repository if kept is None else kept.repository)
             tools = tools_for(spec, self._tool_cache)
             os.makedirs(tools, exist_ok=True)
-            place, notes = opened, _ = self._place(spec, layout)
+            place, notes = self._place(spec, layout)
             mark = os.path.basename(folder)
             sandbox = HostSandbox(
                 spec=spec,
@@ -95,7 +94,7 @@ class HostExecutor:
                 environ=self._environ,
                 notes=notes,
                 state_dir=self._state_dir,
-                put_away=lambda: self._put_away(spec, layout, opened),
+                remove=self._remover.remove,
             )
             if kept is not None:
                 sandbox.restore(kept.trees, kept.overlays)
@@ -153,9 +152,7 @@ class HostExecutor:
         mark = sha256(identity.encode()).hexdigest()[:12]
         folder = f"{self._work}/{mark}"
         try:
-            os.makedirs(self._work, exist_ok=True)
-            if not self._spares.take(folder):
-                self._make(spec, folder)
+            self._make(spec, folder)
         except OSError as error:
             raise ExecutorError(f"cannot make a folder in {self._work}: {error.strerror}") from error
         try:
@@ -166,6 +163,8 @@ class HostExecutor:
         return folder
 
     def _make(self, spec: SandboxSpec, folder: str) -> None:
+        os.makedirs(self._work, exist_ok=True)
+        spread(self._work)
         try:
             os.mkdir(folder)
         except FileExistsError:
@@ -175,13 +174,6 @@ class HostExecutor:
                     hint="another process runs this job; wait for it, or start a new run",
                 ) from None
             os.mkdir(folder)
-
-    def _put_away(self, spec: SandboxSpec, layout: Layout, place: Place) -> None:
-        """The sandbox is closed. What a process may still hold, or a fork's job has seen, is removed."""
-        if place.overlays and spec.trust == "trusted":
-            self._remover.remove(layout.folder, skeleton_of(layout.folder, [*layout.folders, *place.made]))
-        else:
-            self._remover.remove(layout.folder)
 
     def _place(self, spec: SandboxSpec, layout: Layout) -> tuple[Place, Sequence[str]]:
         mark = os.path.basename(layout.folder)

@@ -105,7 +105,6 @@ class NamespacePlace:
 
     def __init__(self, view: View) -> None:
         self.notes: Sequence[str] = ()
-        self.made: list[str] = []
         self._view = view
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._owner = threading.get_ident()
@@ -216,7 +215,7 @@ class NamespacePlace:
         try:
             kernel.set_read_only("/", True, recursive=True)
             kernel.set_read_only(view.folder, False, recursive=False)
-            self.made += _make_own_folders(view, kept)
+            _make_own_folders(view, kept)
             for path in view.hidden:
                 _hide(path, f"{view.temporary}-hidden", kept)
         finally:
@@ -276,10 +275,7 @@ class NamespacePlace:
             with contextlib.suppress(OSError):
                 kind = os.stat(path).st_mode
                 if stat.S_ISDIR(kind):
-                    if nothing not in self.made:
-                        os.makedirs(nothing, exist_ok=True)
-                        os.chmod(nothing, 0o555)
-                        self.made.append(nothing)
+                    os.makedirs(nothing, 0o555, exist_ok=True)
                     kernel.mount(nothing, path, flags=kernel.MS_BIND)
                 elif stat.S_ISREG(kind):
                     kernel.mount(os.devnull, path, flags=kernel.MS_BIND)
@@ -287,11 +283,10 @@ class NamespacePlace:
     def _show_caches(self) -> None:
         caches = f"{self._view.home}/.cache"
         os.makedirs(caches, exist_ok=True)
-        real, changes = f"{self._view.real_home}/.cache", f"{self._view.scratch}/cache"
-        self.made += (caches, f"{changes}/upper", f"{changes}/work")
+        real = f"{self._view.real_home}/.cache"
         if os.path.isdir(real):
             with contextlib.suppress(OSError):
-                _mount_overlay(real, caches, changes)
+                _mount_overlay(real, caches, f"{self._view.scratch}/cache")
 
 
 def _open_kept(view: View) -> list[tuple[str, int, bool]]:
@@ -304,13 +299,12 @@ def _open_kept(view: View) -> list[tuple[str, int, bool]]:
     return kept
 
 
-def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> list[str]:
+def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None:
     """Give the job folders of its own for those that all share; what lies in one and is to be seen gets a
-    mount in it. The folders that were made for that, by their paths outside."""
-    own, made = [], []
+    mount in it."""
+    own = []
     for path in _OWN:
-        source = _own_folder(view, path)
-        made.append(source)
+        source = view.temporary + path.replace("/", "-")
         os.makedirs(source, exist_ok=True)
         os.chmod(source, 0o1777)
         own.append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
@@ -324,23 +318,17 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> list
         if writable == shown[1] and path.startswith(shown[0] + "/"):
             continue  # The folder above shows it already.
         shown = (path, writable)
-        hidden = next((folder for folder in _OWN if path.startswith(folder + "/")), "")
+        hidden = any(path.startswith(folder + "/") for folder in _OWN)
         if not (hidden or writable):
             continue
         if hidden:
-            is_folder = os.path.isdir(f"/proc/self/fd/{fd}")
-            at = path if is_folder else os.path.dirname(path)
-            os.makedirs(at, exist_ok=True)
-            made.append(_own_folder(view, hidden) + at[len(hidden) :])
-            if not is_folder:
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
+                os.makedirs(path, exist_ok=True)
+            else:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
         kernel.set_read_only(path, not writable, recursive=False)
-    return made
-
-
-def _own_folder(view: View, path: str) -> str:
-    return view.temporary + path.replace("/", "-")
 
 
 def _hide(folder: str, empty: str, kept: Sequence[tuple[str, int, bool]]) -> None:

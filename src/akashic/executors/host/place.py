@@ -17,11 +17,6 @@ class Place(Protocol):
     overlays: bool
     """Whether `overlay` works here."""
 
-    @property
-    def made(self) -> Sequence[str]:
-        """The folders that it made below the sandbox's, by their paths outside."""
-        ...
-
     def launch(self, command: Command) -> Child: ...
 
     def overlay(self, lower: str, destination: str, scratch: str) -> bool:
@@ -41,7 +36,6 @@ class AgentPlace:
     """A place without namespaces: the processes are this machine's, and an agent ends them."""
 
     overlays = False
-    made: Sequence[str] = ()
 
     def __init__(self, mark: str, notes: Sequence[str]) -> None:
         self._agent = AgentLauncher({"AKASHIC_AGENT": mark})

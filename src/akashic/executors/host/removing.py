@@ -8,7 +8,6 @@ import threading
 from collections import deque
 
 from akashic.executors.host.sandbox_folder import remove_folder
-from akashic.executors.host.spares import Skeleton, Spares
 
 _AT_ONCE = 2
 """A single folder is left for the end: a thread would only take time from the job's own last moments."""
@@ -19,19 +18,18 @@ class Remover:
     process calls. What is not reached because this process is killed has a dead owner, and is swept.
     Measured: 1 to 2 ms a job on a quiet disk, 7 to 50 on a busy one."""
 
-    def __init__(self, spares: Spares | None = None) -> None:
-        self._spares = spares
-        self._folders: deque[tuple[str, Skeleton | None]] = deque()
+    def __init__(self) -> None:
+        self._folders: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def remove(self, folder: str, skeleton: Skeleton | None = None) -> None:
-        """Have a folder removed soon, or with a `skeleton` made a spare one, when it can be one."""
+    def remove(self, folder: str) -> None:
+        """Have a folder removed soon."""
         with self._lock:
             if not self._folders:
                 atexit.register(self.finish)
-            self._folders.append((folder, skeleton))
+            self._folders.append(folder)
             if self._thread is None and len(self._folders) >= _AT_ONCE:
                 self._thread = threading.Thread(target=self._work, name="remover", daemon=True)
                 self._thread.start()
@@ -54,6 +52,5 @@ class Remover:
                     if self._thread is threading.current_thread():
                         self._thread = None
                     return
-                folder, skeleton = self._folders.popleft()
-            if skeleton is None or self._spares is None or not self._spares.give(folder, skeleton):
-                remove_folder(folder)
+                folder = self._folders.popleft()
+            remove_folder(folder)
