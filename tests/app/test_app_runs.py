@@ -145,7 +145,20 @@ def test_inputs_come_from_the_command_line_over_those_of_the_payload(checkout: C
     assert choose(checkout).triggered[0].inputs == {"level": "low", "dry-run": False}
     assert choose(checkout, payload=payload).triggered[0].inputs == {"level": "high", "dry-run": True}
     chosen = choose(checkout, payload=payload, inputs={"level": "low"}).triggered[0]
-    assert chosen.inputs == chosen.payload["inputs"] == {"level": "low", "dry-run": True}
+    assert chosen.inputs == {"level": "low", "dry-run": True}
+    # GitHub: the same in github.event.inputs, but Booleans are strings there.
+    assert chosen.payload["inputs"] == {"level": "low", "dry-run": "true"}
+
+
+def test_a_schedule_is_the_one_that_was_given_or_the_first(checkout: Checkout) -> None:
+    checkout.workflow(on("{schedule: [{cron: '0 5 * * 1-5'}, {cron: '30 2 * * *'}]}"))
+    checkout.commit()
+
+    def fired(payload: dict[str, Any]) -> Any:
+        return choose(checkout, event_name="schedule", payload=payload).triggered[0].payload["schedule"]
+
+    assert fired({}) == "0 5 * * 1-5"
+    assert fired({"schedule": "30 2 * * *"}) == "30 2 * * *"
 
 
 @pytest.mark.parametrize("inputs", [{"level": "medium"}, {"nonsense": "1"}, {"dry-run": "maybe"}])

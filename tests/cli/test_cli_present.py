@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from akashic.app.application import Application
 from akashic.app.foresight import foresee_all
@@ -21,11 +22,13 @@ from akashic.cli.present.json_lines import JsonPresenter
 from akashic.cli.present.live import LivePresenter, Screen, _columns, _cut
 from akashic.cli.present.plain import PlainPresenter
 from akashic.cli.present.style import Style, duration, table
+from akashic.cli.present.summary import summary_lines
 from akashic.cli.present.svg import plan_svg
 from akashic.cli.present.texts import label, log_text, shown_log, verdict
 from akashic.driver.locks import FileRunLocks
 from akashic.driver.observer import RunObserver
 from akashic.driver.runs import RunDriver
+from akashic.engine.requests import Annotation, StepReport
 from akashic.engine.runstate import RunState
 from akashic.engine.view import view_of
 from akashic.testing.clock import ManualClock
@@ -276,3 +279,30 @@ def test_a_state_can_be_shown_at_any_moment(cli: Cli) -> None:
     run_id = create(application, Request(), selection, selection.triggered[0])
     view = view_of(load_state(application, run_id), application.clock.now())
     assert "interrupted" in verdict(view, Style(False))
+
+
+def test_what_was_annotated_is_told_once_in_order_with_its_step(cli: Cli) -> None:
+    application = application_of(cli, "on: push\njobs: {a: {runs-on: x, steps: [{run: echo}]}}")
+    view = view_of(conduct(application, lambda _: PlainPresenter(io.StringIO(), show_logs=False)), 0.0)
+    found = [Annotation(level="error", message=f"e{number}") for number in range(4)]
+    warned = Annotation(level="warning", message="w\nmore", file="a.c", line=3)
+    step = StepReport(
+        number=2,
+        name="Run x" * 20,
+        outcome="failure",
+        conclusion="failure",
+        started_at=0.0,
+        duration_s=0.0,
+        annotations=(warned, *found[:2]),
+    )
+    job = replace(view.jobs[0], steps=(step,), annotations=(warned, *found[:2], *found[2:]), reports=())
+    lines = summary_lines(replace(view, jobs=(job,)), Style(color=False))
+    where = f"{('Run x' * 20)[:59]}…"
+    assert lines[1:] == [
+        f"error: a › {where}: e0",
+        f"error: a › {where}: e1",
+        "error: a: e2",
+        "error: a: e3",
+        f"warning: a › {where}: a.c:3: w",
+        "  more",
+    ]

@@ -40,7 +40,8 @@ def apply(kind: str, content: bytes) -> tuple[Effects, list[str]]:
         ("a<<EOF\n\n\nEOF", [("a", "\n")]),
         ("a<<=\nx=1\n=\nb=2", [("a", "x=1"), ("b", "2")]),
         ("a<<E\nx<<F\nE\n", [("a", "x<<F")]),
-        ("\ufeffa=1\r\nb<<E\r\nx\r\nE\r\n", [("a", "1"), ("b", "x")]),
+        ("\ufeffa=1\nb<<E\nx\nE\n", [("a", "1"), ("b", "x")]),
+        ("a=1\r\nb<<E\r\nx\r\ny\r\nE\r\n", [("a", "1\r"), ("b", "x\r\ny\r")]),
         ("a=1\na=2\n", [("a", "1"), ("a", "2")]),
     ],
 )
@@ -49,7 +50,18 @@ def test_pairs_are_read_as_github_reads_them(text: str, pairs: list[tuple[str, s
 
 
 @pytest.mark.parametrize(
-    "text", ["novalue", "=x", "<<EOF\nEOF", "a<<\nx\n", "a<<EOF\nx\n", "a<<EOF", "a<<EOF\nEOF \n"]
+    "text",
+    [
+        "novalue",
+        "=x",
+        "<<EOF\nEOF",
+        "a<<\nx\n",
+        "a<<EOF\nx\n",
+        "a<<EOF",
+        "a<<EOF\nEOF \n",
+        "a<<E\nx\nE\r\n",
+        "\r\n",
+    ],
 )
 def test_malformed_files_are_errors(text: str) -> None:
     with pytest.raises(FileCommandError):
@@ -59,7 +71,7 @@ def test_malformed_files_are_errors(text: str) -> None:
 @given(
     st.dictionaries(
         st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True),
-        st.text(alphabet=st.characters(exclude_characters="\r\0", codec="utf-8")),
+        st.text(alphabet=st.characters(exclude_characters="\0", codec="utf-8")),
     )
 )
 def test_what_is_written_with_a_delimiter_is_read_back(pairs: dict[str, str]) -> None:
@@ -111,3 +123,14 @@ def test_a_step_may_empty_the_temp_folder_and_the_runner_goes_on(house: Any) -> 
     )
     assert outcome.result.conclusion == "success"
     assert "yes" in outcome.log.splitlines()
+
+
+def test_a_step_may_put_anything_in_the_place_of_its_files(house: Any) -> None:
+    outcome = house.run(
+        """
+        - run: rm $GITHUB_ENV $GITHUB_OUTPUT; mkdir $GITHUB_ENV; echo A=x > a; ln -s $PWD/a $GITHUB_OUTPUT
+        - {id: later, run: echo A=after >> "$GITHUB_ENV"; echo B=out >> "$GITHUB_OUTPUT"}
+        - run: echo "[$A] [${{ steps.later.outputs.B }}] [$(cat a)]"
+        """
+    )
+    assert "[after] [out] [A=x]" in outcome.log.splitlines()

@@ -62,6 +62,12 @@ def test_nothing_is_the_empty_string(place: Any) -> None:
     assert hash_files(place, []) == ""
 
 
+def test_a_whole_path_is_one_of_the_workspace(place: Any) -> None:
+    whole = f"{place.workspace}/a.lock"
+    assert hash_files(place, [whole]) == hash_files(place, ["/a.lock"]) == hash_files(place, ["a.lock"]) != ""
+    assert hash_files(place, [place.workspace]) == hash_files(place, ["**"])
+
+
 def test_patterns_and_links_do_not_leave_the_workspace(place: Any, tmp_path: Path) -> None:
     with pytest.raises(AkashicError, match="leaves the workspace"):
         hash_files(place, ["../x"])

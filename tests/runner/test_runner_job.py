@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -117,7 +118,18 @@ def test_defaults_shells_and_working_directories(house: Any) -> None:
     assert "pipefail       \ton" in outcome.log
     assert "python 42" in outcome.log and "+ echo custom" in outcome.log
     assert outcome.result.conclusion == "failure"
+    assert re.search(r"\.yml:\d+:\d+: working-directory: no such folder: 'nowhere'", outcome.log)
     assert "no such folder" in outcome.step("Run echo never").error
+
+
+def test_a_default_that_does_not_fit_is_told_where_it_stands(house: Any) -> None:
+    outcome = house.run("defaults: {run: {shell: cmd}}\nsteps:\n  - run: echo never\n  - uses: ./nowhere")
+    assert re.search(r"\.yml:\d+:\d+: shell 'cmd' exists on Windows only", outcome.log)
+
+
+def test_a_name_made_by_an_expression_has_one_line(house: Any) -> None:
+    outcome = house.run("- run: echo '${{ toJSON(github.actor) }}${{ fromJSON('\"\\n\\nx\"') }}'")
+    assert outcome.names[1] == 'Run echo \'"mona"'
 
 
 def test_a_step_that_takes_too_long_ends_as_timed_out(house: Any) -> None:
@@ -307,6 +319,27 @@ def test_halves_of_characters_do_not_stop_anything(house: Any) -> None:
     )
     assert outcome.result.conclusion == "success", outcome.log
     assert msgspec.json.encode([outcome.result, outcome.recorder.reports])
+
+
+def test_a_request_that_comes_while_a_condition_is_evaluated_ends_its_step(
+    house: Any, monkeypatch: Any
+) -> None:
+    cancellation = Cancellation()
+
+    def looked(*_: object) -> str:
+        cancellation.cancel(source="user", reason="Ctrl-C")
+        return ""
+
+    monkeypatch.setattr("akashic.runner.job.hash_files", looked)
+    outcome = house.run(
+        """
+        steps:
+        - {if: "hashFiles('none') == ''", run: sleep 600, id: slow}
+        """,
+        cancellation=cancellation,
+    )
+    assert outcome.result.conclusion == "cancelled"
+    assert outcome.step("slow").outcome == "cancelled"
 
 
 def test_a_step_that_runs_after_a_cancellation_has_the_jobs_time(house: Any, make_recorder: Any) -> None:

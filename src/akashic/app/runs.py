@@ -134,7 +134,9 @@ def select(
         if found.matched:
             own = payload
             if event_name == "workflow_dispatch":
-                own = payload | {"inputs": found.inputs, "workflow": item.workflow.path}
+                own = payload | {"inputs": _as_sent(found.inputs), "workflow": item.workflow.path}
+            elif event_name == "schedule" and not payload.get("schedule"):
+                own = payload | {"schedule": _first_schedule(item)}
             whole = with_calls(item, tree, remote, request.filter.jobs, unread)
             triggered.append(Triggered(loaded=whole, event_name=event_name, payload=own, inputs=found.inputs))
         else:
@@ -379,6 +381,19 @@ def only_event(loaded: Sequence[LoadedWorkflow], *, chosen: bool) -> str:
         f"no workflow is triggered by push, so name the event that is meant: {known}",
         hint=f"akashic run EVENT, for example: akashic run {min(events)}",
     )
+
+
+def _first_schedule(item: LoadedWorkflow) -> str:
+    """What `github.event.schedule` says when nobody told which schedule is meant."""
+    crons = (cron for one in item.workflow.triggers if one.event == "schedule" for cron in one.crons)
+    return next(crons, "")
+
+
+def _as_sent(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """`github.event.inputs`: GitHub's "Workflow syntax" says that only the `inputs` context has Booleans."""
+    from akashic.workflow.expressions.coercion import to_string
+
+    return {name: to_string(value) for name, value in inputs.items()}
 
 
 def _with_jobs(

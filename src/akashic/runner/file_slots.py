@@ -86,7 +86,12 @@ class FileSlots:
             self._make(name)
         except FileExistsError:
             with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self._descriptor)
+                if stat.S_ISDIR(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode):
+                    # Nothing is removed that a step made: the folder only leaves the file's place.
+                    aside = f"{name}.{os.urandom(4).hex()}"
+                    os.rename(name, aside, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+                else:
+                    os.unlink(name, dir_fd=self._descriptor)
                 self._make(name)
         except FileNotFoundError:
             # The step removed the folder; the next one shall find it.

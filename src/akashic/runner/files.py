@@ -40,7 +40,8 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
         lines.pop()
     at = 0
     while at < len(lines):
-        line = lines[at].removesuffix("\r")
+        # As the runner on Linux and macOS, a carriage return belongs to the value.
+        line = lines[at]
         at += 1
         if not line:
             continue
@@ -55,24 +56,16 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
                 raise FileCommandError(
                     f"Invalid format '{line}'. Name must not be empty and delimiter must not be empty"
                 )
-            end = _find(lines, delimiter, at)
-            if end < 0:
-                raise FileCommandError(f"Invalid value. Matching delimiter not found '{delimiter}'")
+            try:
+                end = lines.index(delimiter, at)
+            except ValueError:
+                raise FileCommandError(f"Invalid value. Matching delimiter not found '{delimiter}'") from None
             value = "\n".join(lines[at:end])
-            if value.endswith("\r") and lines[end].endswith("\r"):
-                value = value[:-1]
             at = end + 1
         else:
             raise FileCommandError(f"Invalid format '{line}'")
         pairs.append((name, value))
     return pairs
-
-
-def _find(lines: list[str], delimiter: str, start: int) -> int:
-    for at in range(start, len(lines)):
-        if lines[at] == delimiter or lines[at] == delimiter + "\r":
-            return at
-    return -1
 
 
 def parse_paths(text: str) -> list[str]:

@@ -25,7 +25,8 @@ _WILD = re.compile(r"[*?\[]")
 
 def hash_files(sandbox: Sandbox, patterns: Sequence[str]) -> str:
     """The digest in hexadecimal, "" when nothing matches. Links out of the workspace are not followed."""
-    rules = [_rule(line) for pattern in patterns for line in pattern.split("\n") if _counts(line)]
+    workspace = sandbox.workspace
+    rules = [_rule(line, workspace) for pattern in patterns for line in pattern.split("\n") if _counts(line)]
     if not any(included for included, _, _ in rules):
         return ""
     root = os.path.realpath(sandbox.host_path(sandbox.workspace))
@@ -52,12 +53,15 @@ def _counts(line: str) -> bool:
     return bool(stripped) and not stripped.startswith("#")
 
 
-def _rule(line: str) -> tuple[bool, str, re.Pattern[str]]:
+def _rule(line: str, workspace: str) -> tuple[bool, str, re.Pattern[str]]:
     text = line.strip()
     included = True
     while text.startswith("!"):
         included, text = not included, text[1:].strip()
-    text = os.path.normpath(text.removeprefix("/")) if text else "."
+    if f"{text}/".startswith(f"{workspace}/"):
+        # Whole paths are made with `github.workspace`; any other `/` in front means the workspace itself.
+        text = text[len(workspace) :]
+    text = os.path.normpath(text.lstrip("/") or ".")
     if text.startswith(".."):
         raise AkashicError(
             f"hashFiles('{line.strip()}'): the pattern leaves the workspace",
@@ -130,7 +134,10 @@ def _files(root: str, start: str, deadline: float) -> Iterator[str]:
 def _digest(root: str, path: str, deadline: float) -> bytes:
     full = os.path.realpath(os.path.join(root, path))  # noqa: PTH118
     if not full.startswith(root + "/"):
-        raise AkashicError(f"hashFiles: '{path}' is a link out of the workspace")
+        raise AkashicError(
+            f"hashFiles: '{path}' is a link out of the workspace",
+            hint=f"Leave it out: add the pattern '!{path}'",
+        )
     digest = hashlib.sha256()
     if not os.path.isfile(full):  # noqa: PTH113
         return b""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
@@ -15,6 +17,7 @@ from akashic.runner.calls import Call
 from akashic.runner.services import script_variables
 from akashic.runner.shells import Shell, find_shell
 from akashic.runner.state import JobState
+from akashic.workflow.expressions import ExpressionError
 from akashic.workflow.model import Template
 
 SHOWN_LINES_MAX = 500
@@ -30,8 +33,10 @@ class ScriptCommand:
         step = call.step
         assert step.run is not None
         self.text = call.text(step.run)
-        self.shell = find_shell(call.text(_inherited(call, "shell")), default=call.state.default_shell)
-        self.cwd = _working_directory(call.state, call.text(_inherited(call, "working_directory")))
+        with _naming(_inherited(call, "shell")) as shell:
+            self.shell = find_shell(call.text(shell), default=call.state.default_shell)
+        with _naming(_inherited(call, "working_directory")) as folder:
+            self.cwd = _working_directory(call.state, call.text(folder))
         path = f"{call.state.slots.folder}/{os.urandom(8).hex()}{self.shell.suffix}"
         call.state.sandbox.write(path, self.shell.script(self.text), executable=True)
         self.argv = self.shell.command(path)
@@ -44,6 +49,17 @@ def run_script(call: Call) -> Conclusion:
     call.say(_header(call, command.text, command.shell))
     status = call.execute(command.argv, env=command.env, cwd=command.cwd)
     return call.conclude(status)
+
+
+@contextmanager
+def _naming(template: Template | None) -> Iterator[Template | None]:
+    """What is wrong with the value is told with its place, which may be that of a default."""
+    try:
+        yield template
+    except AkashicError as error:
+        if template is None or isinstance(error, ExpressionError):
+            raise
+        raise AkashicError(f"{template.position}: {error.message}", hint=error.hint) from error
 
 
 def _inherited(call: Call, name: str) -> Template | None:
@@ -73,8 +89,9 @@ def _working_directory(state: JobState, value: str) -> str:
     known = os.path.isdir(host) or (host != path and os.path.islink(host))  # noqa: PTH112, PTH114
     if not known:
         raise AkashicError(
-            f"working-directory: no such folder: '{path}'",
-            hint="It is relative to the workspace; a checkout or an earlier step must have made it.",
+            f"working-directory: no such folder: '{value}'",
+            hint=f"It is relative to the workspace, {workspace}; a checkout or an earlier step must have "
+            "made it.",
         )
     return path
 

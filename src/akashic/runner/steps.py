@@ -6,6 +6,7 @@ expressions" (status functions), "Workflow cancellation".
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from akashic.workflow.expressions.coercion import to_number, to_string, truthy
 from akashic.workflow.model import Step, Template
 
 STEP_MINUTES_MAX = 360.0
+_PLACE = re.compile(r"[^\n]*?:\d+:\d+: ")
 
 
 def shown_result(conclusion: Conclusion) -> str:
@@ -144,13 +146,15 @@ class StepRunner:
             cancellation=own,
         )
         try:
+            # Before its condition is evaluated: a request that comes in between is one that it has not seen.
+            already = frame.cancellation.is_set()
             _scope(call)
             if not _holds(step.if_, call.scope):
                 return Ended(step, step_id, "skipped", "skipped"), False
-            with self._ended_in_time(call):
+            with self._ended_in_time(call, already=already):
                 outcome = "cancelled" if ask_before(call) else body(call)
         except AkashicError as error:
-            call.fail(error.message)
+            call.fail(_placed(error.message, step))
             if error.hint:
                 call.say(f"hint: {error.hint}")
             outcome = "failure"
@@ -166,9 +170,10 @@ class StepRunner:
         return Ended(step, step_id, outcome, self._forgiven(call, outcome), call.error, call.effects), False
 
     @contextmanager
-    def _ended_in_time(self, call: Call) -> Iterator[None]:
-        """What runs inside is cancelled with the job, and when the step's time is up."""
-        forget = self._link(call, call.cancellation)
+    def _ended_in_time(self, call: Call, *, already: bool) -> Iterator[None]:
+        """What runs inside is cancelled with the job, and when the step's time is up. `already`: the job was
+        cancelled when the step's condition was looked at."""
+        forget = self._link(call, call.cancellation, already=already)
         timer: threading.Timer | None = None
         try:
             self._limit(call)
@@ -208,11 +213,10 @@ class StepRunner:
             longest_s = self.state.request.cancel_timeout_s
             call.timeout_s = min(call.timeout_s or longest_s, longest_s)
 
-    def _link(self, call: Call, own: Cancellation) -> Callable[[], None]:
+    def _link(self, call: Call, own: Cancellation, *, already: bool) -> Callable[[], None]:
         """Let the job's cancellation (or, in a composite action, the calling step's) end this step, unless it
         began afterwards or its condition holds for a cancelled job."""
         above = call.frame.cancellation
-        already = above.is_set()
 
         def request() -> None:
             if above.force or (not already and not _wanted_when_cancelled(call)):
@@ -229,14 +233,24 @@ class StepRunner:
                 # Its own `env` is not evaluated yet; GitHub shows the text as written, too.
                 return to_string(step.name.value)
         if step.run is not None:
-            text = to_string(step.run.value)
-            first = next((line.strip() for line in text.split("\n") if line.strip()), "")
+            first = _first_line(to_string(step.run.value))
             try:
                 first = to_string(interpolate(first, self.state.scope(frame, frame.env), step.run.position))
             except AkashicError:
                 return f"Run {first}"
-            return f"Run {first}"
+            # What an expression gives may have lines of its own.
+            return f"Run {_first_line(first)}"
         return f"Run {step.uses}" if step.uses else "step"
+
+
+def _placed(message: str, step: Step) -> str:
+    """What is wrong, with the place in the file: the step's own when the message names none."""
+    known = not step.position.line or _PLACE.match(message) is not None
+    return message if known else f"{step.position}: {message}"
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.split("\n") if line.strip()), "")
 
 
 _TIMEOUT = {"source": TIMEOUT_SOURCE, "reason": "The step has timed out"}

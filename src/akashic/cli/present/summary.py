@@ -13,6 +13,7 @@ from akashic.journal.logs import LogStore
 
 FAILED = ("failure", "timed_out", "interrupted")
 ANNOTATIONS_SHOWN_MAX = 10
+STEP_NAME_MAX = 60
 
 
 def failure_lines(view: RunView, logs: LogStore, style: Style) -> list[str]:
@@ -55,22 +56,30 @@ def summary_lines(view: RunView, style: Style) -> list[str]:
 
 
 def _annotations(view: RunView, style: Style) -> list[str]:
-    found: list[tuple[JobView, Annotation]] = []
+    found: dict[tuple[str, Annotation], str] = {}
+    """(job, annotation) as they came, with the step that left it; the same words count once."""
     for job in view.jobs:
-        seen = {*job.annotations}
-        found += [(job, one) for one in seen]
-        found += [(job, one) for step in job.steps for one in step.annotations if one not in seen]
+        for step in job.steps:
+            for one in step.annotations:
+                found.setdefault((job.name, one), f" › {_shortened(step.name)}")
+        for one in job.annotations:
+            found.setdefault((job.name, one), "")
     order = {"error": 0, "warning": 1, "notice": 2, "debug": 3}
-    found.sort(key=lambda item: order[item[1].level])
     lines: list[str] = []
-    for job, one in found[:ANNOTATIONS_SHOWN_MAX]:
+    shown = sorted(found.items(), key=lambda item: order[item[0][1].level])
+    for (name, one), step_name in shown[:ANNOTATIONS_SHOWN_MAX]:
         place = f"{one.file}:{one.line}: " if one.file else ""
         title = f"{one.title}: " if one.title else ""
-        text = label(f"{job.name}: {place}{title}{one.message}")
-        lines.append(f"{style(one.level, one.level)}: {text}")
+        first, *more = f"{name}{step_name}: {place}{title}{one.message}".split("\n")
+        lines.append(f"{style(one.level, one.level)}: {label(first)}")
+        lines += [label(f"  {line}") for line in more]
     if len(found) > ANNOTATIONS_SHOWN_MAX:
         lines.append(f"… and {len(found) - ANNOTATIONS_SHOWN_MAX} more annotations")
     return lines
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= STEP_NAME_MAX else f"{name[: STEP_NAME_MAX - 1]}…"
 
 
 def reports(view: RunView) -> list[str]:
