@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from akashic.journal.archive import ArchiveRefused
-from akashic.journal.artifacts import ArtifactError
+from akashic.journal.artifact import ArtifactError
 from akashic.journal.caches import CacheScopes
 
 

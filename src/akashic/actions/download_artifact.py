@@ -7,7 +7,7 @@ import os
 from akashic.actions.inputs import boolean, declare, items, text
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.errors import AkashicError
-from akashic.journal.artifacts import Artifact
+from akashic.journal.artifact import Artifact
 from akashic.journal.beneath import open_beneath
 
 

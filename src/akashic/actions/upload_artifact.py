@@ -13,7 +13,7 @@ from akashic.actions.paths import Found, Pattern, find, parse, search_paths
 from akashic.actions.protocol import ActionContext, ActionFailed, ActionInput, Builtin
 from akashic.errors import AkashicError
 from akashic.journal.archive import Member
-from akashic.journal.artifacts import RETENTION_DAYS_MAX, Artifact, check_name
+from akashic.journal.artifact import RETENTION_DAYS_MAX, Artifact, check_name
 from akashic.journal.beneath import open_beneath
 
 _FILE_FORBIDDEN = '":<>|*?\r\n'

@@ -1,14 +1,12 @@
-"""Artifacts: named, immutable bundles of files that a run's jobs leave, as version 4 of GitHub's artifacts.
+"""The store of artifacts.
 
 Layout: `<folder>/<run id>/<artifact id>/manifest.json` with `content` beside it. An artifact is prepared in
 `<folder>/tmp/` and appears with one rename, so a process that is killed never leaves half of one. An
-artifact's own name is never part of a path. Source: "Store and share data with workflow artifacts" and the
-documentation of `actions/upload-artifact`.
+artifact's own name is never part of a path.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
 import time
@@ -20,55 +18,22 @@ from typing import BinaryIO
 
 import msgspec
 
-from akashic.errors import AkashicError
 from akashic.journal.archive import ArchiveFacts, Limits, Member
+from akashic.journal.artifact import (
+    RETENTION_DAYS_DEFAULT,
+    RETENTION_DAYS_MAX,
+    Artifact,
+    ArtifactError,
+    check_name,
+    matches,
+    retention_of,
+)
 from akashic.journal.beneath import staged
 from akashic.journal.folders import discard, locked, new_scratch, remove, scratch_in
 from akashic.journal.zips import extract_zip, write_zip, zip_facts
 
-RETENTION_DAYS_DEFAULT = 90
-RETENTION_DAYS_MAX = 90
 ARTIFACTS_PER_JOB_MAX = 500
-NAME_CHARACTERS_MAX = 256
 STALE_S = 24 * 3600
-_NAME_FORBIDDEN = {
-    '"': 'double quote "',
-    ":": "colon :",
-    "<": "less than <",
-    ">": "greater than >",
-    "|": "vertical bar |",
-    "*": "asterisk *",
-    "?": "question mark ?",
-    "\r": "carriage return \\r",
-    "\n": "line feed \\n",
-    "\\": "backslash \\",
-    "/": "forward slash /",
-}
-
-
-class ArtifactError(AkashicError):
-    """The artifact cannot be stored or found; the message says why."""
-
-
-class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an artifact. `size` is the stored bytes, `digest` is `sha256:` and their hash in hex,
-    `bytes` and `files` what it unpacks to; times are seconds since the epoch. `filename` is set for an
-    artifact that is one file as it is, not a zip. `foreign` is set for a zip that a client packed: what it
-    says of itself is not evidence."""
-
-    id: int
-    name: str
-    run_id: str
-    run_attempt: int
-    job_key: str
-    size: int
-    digest: str
-    files: int
-    bytes: int
-    created_at: float
-    expires_at: float
-    filename: str = ""
-    foreign: bool = False
 
 
 class ArtifactStore:
@@ -96,7 +61,7 @@ class ArtifactStore:
         `overwrite`) or is no name, ArchiveRefused for a file name that no archive may hold."""
         check_name(name)
         _check_run(run_id)
-        days = _retention(retention_days)
+        days = retention_of(retention_days)
         members = list(members)
         if not archive and len(members) != 1:
             raise ArtifactError("exactly one file can be uploaded when 'archive' is false")
@@ -329,47 +294,9 @@ class ArtifactStore:
         return self._folder / artifact.run_id / str(artifact.id)
 
 
-def check_name(name: str) -> None:
-    """Raise ArtifactError for what GitHub refuses as an artifact's name, and for what is no folder's name."""
-    if not name:
-        raise ArtifactError("an artifact needs a name")
-    for character, words in _NAME_FORBIDDEN.items():
-        if character in name:
-            raise ArtifactError(
-                f"the artifact name is not valid: {name!r} contains the character: {words}",
-                hint="A name becomes a folder where it is downloaded, so these characters are not allowed:"
-                ' " : < > | * ? \\r \\n \\ /',
-            )
-    if name in (".", "..") or any(ord(c) < 32 for c in name) or len(name.encode()) > NAME_CHARACTERS_MAX:
-        raise ArtifactError(f"the artifact name is not valid: {name[:80]!r}")
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether an artifact's name matches a `pattern:` input: `*`, `?`, `[…]` and `{a,b}` as minimatch."""
-    return any(fnmatch.fnmatchcase(name, choice) for choice in _braces(pattern))
-
-
-def _braces(pattern: str) -> Iterator[str]:
-    start = pattern.find("{")
-    end = pattern.find("}", start)
-    if start < 0 or end < 0 or "," not in pattern[start:end]:
-        yield pattern
-        return
-    for choice in pattern[start + 1 : end].split(","):
-        yield from _braces(pattern[:start] + choice + pattern[end + 1 :])
-
-
 def _check_run(run_id: str) -> None:
     if not run_id or run_id == "tmp" or "/" in run_id or "\0" in run_id or run_id.startswith("."):
         raise ArtifactError(f"{run_id[:80]!r} is no run")
-
-
-def _retention(days: int) -> int:
-    if days == 0:
-        return RETENTION_DAYS_DEFAULT
-    if not 1 <= days <= RETENTION_DAYS_MAX:
-        raise ArtifactError(f"'retention-days' must be between 1 and {RETENTION_DAYS_MAX}, got {days}")
-    return days
 
 
 def _pack(sink: BinaryIO, members: Sequence[Member], level: int, archive: bool) -> ArchiveFacts:

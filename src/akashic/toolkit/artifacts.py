@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from akashic.errors import AkashicError
-from akashic.journal.artifacts import Artifact, ArtifactError, ArtifactStore, check_name
+from akashic.journal.artifact import Artifact, ArtifactError, check_name
+from akashic.journal.artifacts import ArtifactStore
 from akashic.toolkit.blobs import Blobs, Download
 from akashic.toolkit.fields import Fields, TwirpError, timestamp
 from akashic.toolkit.tokens import JobGrant

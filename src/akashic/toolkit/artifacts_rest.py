@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, cast
 
 from akashic.errors import AkashicError
 from akashic.journal.archive import Member, safe_parts
-from akashic.journal.artifacts import RETENTION_DAYS_MAX, Artifact, ArtifactStore, check_name
+from akashic.journal.artifact import RETENTION_DAYS_MAX, Artifact, check_name
+from akashic.journal.artifacts import ArtifactStore
 from akashic.journal.folders import remove
 from akashic.toolkit.blobs import disposition
 from akashic.toolkit.fields import Fields, json_response, timestamp

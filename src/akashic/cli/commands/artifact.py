@@ -11,7 +11,8 @@ from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
 from akashic.cli.present.texts import label
 from akashic.errors import EXIT_OK, UsageError
-from akashic.journal.artifacts import Artifact, ArtifactStore
+from akashic.journal.artifact import Artifact
+from akashic.journal.artifacts import ArtifactStore
 from akashic.journal.beneath import open_beneath
 
 HELP = "list, fetch and remove the artifacts of runs"
