@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_process import Cli
+from tests.cli.cli_process import Cli, living
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -18,3 +19,6 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+    if (made.path / ".akashic" / "supervisor").is_dir():
+        assert made("down").returncode == 0
+    assert eventually(lambda: not living(str(made.path)), timeout_s=10), "a process was left behind"

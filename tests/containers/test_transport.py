@@ -84,9 +84,10 @@ def test_never_asks_no_registry(saying: Saying) -> None:
         saying({}).images.ensure("x", "never", say=lambda _: None, cancellation=Cancellation())
 
 
-def test_what_is_gone_need_not_be_removed(saying: Saying) -> None:
-    engine = saying({})
-    engine.containers.remove("x")
-    engine.networks.remove("x")
-    engine.volumes.remove("x")
-    engine.images.remove("x")
+@pytest.mark.parametrize("kind", ["containers", "networks", "volumes", "images"])
+def test_what_is_gone_need_not_be_removed_and_what_cannot_go_is_said(saying: Saying, kind: str) -> None:
+    gone = saying({f"DELETE /{kind}/x": (404, b'{"message": "no such thing"}')})
+    assert getattr(gone, kind).remove("x") is None
+    stays = saying({f"DELETE /{kind}/x": (500, b'{"message": "a driver failed"}')})
+    with pytest.raises(EngineError, match="a driver failed"):
+        getattr(stays, kind).remove("x")

@@ -100,8 +100,32 @@ def test_any_text_is_a_configuration_or_our_error(text):
         assert error.message
 
 
+def complaints(text: str) -> list[str]:
+    """What an editor says that has only the schema."""
+    found = jsonschema.Draft202012Validator(schema()).iter_errors(to_data(load(text, "akashic.yaml")))
+    return [f"{one.json_path}: {one.message}" for one in found]
+
+
 def test_the_schema_accepts_what_the_parser_accepts():
-    jsonschema.Draft202012Validator(schema()).validate(to_data(load(FULL, "akashic.yaml")))
+    assert complaints(FULL) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("enviroments: {}", "$"),
+        ("environments:\n  a:\n    helth: {}", "$.environments.a"),
+        ("environments:\n  a:\n    target: {port: 99999}", "$.environments.a.target"),
+        ("environments:\n  a:\n    target: {type: locl}", "$.environments.a.target"),
+        ("environments:\n  a:\n    health: {path: api}", "$.environments.a.health.path"),
+        ("environments:\n  a:\n    smoke: {path: /}", "$.environments.a.smoke"),
+        ("environments:\n  a:\n    smoke: [{name: x}]", "$.environments.a.smoke[0]"),
+        ("environments: [a]", "$.environments"),
+    ],
+)
+def test_the_schema_refuses_what_the_parser_refuses(text, place):
+    assert problems(text)
+    assert any(one.startswith(f"{place}:") for one in complaints(text)), complaints(text)
 
 
 def test_the_schema_in_the_documentation_is_fresh():

@@ -47,12 +47,26 @@ def test_steps_their_output_and_their_end_are_told_once_and_in_order() -> None:
     ]
 
 
+NEXT = vertex(b"sha256:next", b"the next step", started=b"t")
+
+
 @given(st.binary(max_size=200))
 def test_no_message_breaks_the_build(message: bytes) -> None:
-    for line in Progress().lines(message):
-        assert isinstance(line, str)
+    progress = Progress()
+    assert all(line.startswith("#") for line in progress.lines(message))
+    (line,) = progress.lines(NEXT)
+    assert line.endswith(" the next step")
 
 
-@given(st.binary(max_size=60), st.sampled_from([1, 3]))
-def test_no_part_of_a_message_breaks_the_build(part: bytes, number: int) -> None:
-    list(Progress().lines(field(number, part)))
+FIELDS = st.tuples(st.integers(1, 8), st.integers(0, 127) | st.binary(max_size=20))
+PARTS = st.lists(FIELDS, max_size=5).map(lambda fields: b"".join(field(*one) for one in fields))
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 3]), PARTS | st.binary(max_size=40)), max_size=4))
+def test_no_part_of_a_message_breaks_the_build(parts: list[tuple[int, bytes]]) -> None:
+    """Also not fields that have the numbers of ours and another type."""
+    progress = Progress()
+    message = b"".join(field(number, part) for number, part in parts)
+    assert all(line.startswith("#") for line in progress.lines(message))
+    (line,) = progress.lines(NEXT)
+    assert line.endswith(" the next step")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akashic.runner.commands import Commands, Effects, candidates, parse_command
+from akashic.runner.commands import Command, Commands, Effects, candidates, parse_command
 from akashic.runner.masking import Masker
 from akashic.runner.matchers import LINE_BYTES_MAX, MatcherError, Matchers
 from akashic.runner.output import LineWriter, StepOutput
@@ -193,22 +193,75 @@ def test_long_lines_are_not_matched() -> None:
     assert matchers.match("a" * (LINE_BYTES_MAX + 1)) is None
 
 
-@given(st.text(max_size=200))
-def test_any_line_is_a_command_or_output(line: str) -> None:
-    for text in (line, f"::{line}", f"::error {line}::{line}", f"##[{line}]{line}"):
-        command = parse_command(text)
-        assert command is None or command.name == command.name.lower()
+NAMES = ("add-mask", "debug", "echo", "endgroup", "error", "group", "notice", "set-output", "warning")
+KEYS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=9)
+
+
+def escaped(text: str, signs: str = "%\r\n") -> str:
+    """As `@actions/core` writes data; properties with `:,` too."""
+    return "".join(f"%{ord(sign):02X}" if sign in signs else sign for sign in text)
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.booleans(),
+    st.dictionaries(KEYS, st.text(max_size=20).map(str.strip), max_size=4),
+    st.text(max_size=60),
+    st.sampled_from(["", " ", "\t "]),
+)
+def test_what_the_toolkit_writes_is_read_as_it_was_meant(
+    name: str, shouted: bool, properties: dict[str, str], data: str, blank: str
+) -> None:
+    pairs = ",".join(
+        f"{key}={escaped(value, '%:,' + chr(13) + chr(10))}" for key, value in properties.items()
+    )
+    head = f"{name.upper() if shouted else name} {pairs}".strip()
+    assert parse_command(f"{blank}::{head}::{escaped(data)}") == Command(name, properties, data)
+
+
+@given(st.sampled_from(NAMES), st.text(max_size=60))
+def test_any_line_is_a_command_or_output(name: str, text: str) -> None:
+    for line in (text, f"::{text}", f"::{text}::{text}", f"##[{text}]{text}"):
+        command = parse_command(line)
+        assert command is None or command.name in line.lower()
+    for line in (f"::{name} {text}::{text}", f"{text}##[{name} {text}]{text}"):
+        command = parse_command(line)
+        assert command is None or command.name in NAMES
 
 
 @given(
     st.lists(
         st.sampled_from(
-            ["::error::x", "::stop-commands::t", "::t::", "##[x", "::", "a", "\x00", "::echo::on"]
+            [
+                "::error::x",
+                "::stop-commands::t",
+                "::t::",
+                "##[x",
+                "::",
+                "a",
+                "\x00",
+                "::echo::on",
+                "::debug::d",
+            ]
         )
     )
 )
-def test_no_sequence_of_lines_breaks_the_runner(lines: list[str]) -> None:
-    Bench().feed("\n".join(lines))
+def test_lines_are_commands_but_for_those_between_a_stop_and_its_token(lines: list[str]) -> None:
+    expected, errors, stopped = [], 0, False
+    for line in lines:
+        if stopped:
+            stopped = line != "::t::"
+        elif line in ("::debug::d", "::echo::on"):
+            continue
+        elif line == "::error::x":
+            errors += 1
+            line = "##[error]x"
+        elif line == "::stop-commands::t":
+            stopped = True
+        expected.append(line)
+    bench = Bench()
+    assert bench.feed("".join(f"{line}\n" for line in lines)) == expected
+    assert [one.message for one in bench.effects.annotations] == ["x"] * min(errors, 10)
 
 
 @pytest.mark.parametrize("regexp", ["^(a+)+$", "(?:x|y*)*", "([a-z]+){2,}", "(.*,)*b"])
@@ -219,17 +272,20 @@ def test_patterns_that_could_take_for_ever_are_refused(regexp: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "regexp",
+    ("regexp", "line", "first"),
     [
-        r"^\s*(.+\.go):(?:(\d+):(\d+):)? (.*)$",
-        r"^([^\s].*)\((\d+)(?:,\d+|,\d+,\d+)?\):\s+(error|warning)\s+(.*)$",
-        r"^\s+(\d+):(\d+)\s+(error|warning|info)\s+(.*)\s\s+(.*)$",
-        r"^\[(\w+)\] \+(\d+)\)+ (.*)$",
+        (r"^\s*(.+\.go):(?:(\d+):(\d+):)? (.*)$", " cmd/x.go:3:4: no", "cmd/x.go"),
+        (r"^([^\s].*)\((\d+)(?:,\d+|,\d+,\d+)?\):\s+(error|warning)\s+(.*)$", "a.ts(1,2): error x", "a.ts"),
+        (r"^\s+(\d+):(\d+)\s+(error|warning|info)\s+(.*)\s\s+(.*)$", "  7:2  error  no  semi", "7"),
+        (r"^\[(\w+)\] \+(\d+)\)+ (.*)$", "[lint] +12)) no", "lint"),
     ],
 )
-def test_patterns_that_people_use_are_taken(regexp: str) -> None:
+def test_patterns_that_people_use_are_taken(regexp: str, line: str, first: str) -> None:
+    matchers = Matchers()
     config = {"problemMatcher": [{"owner": "x", "pattern": [{"regexp": regexp, "message": 1}]}]}
-    Matchers().add(json.dumps(config).encode())
+    matchers.add(json.dumps(config).encode())
+    found = matchers.match(line)
+    assert found is not None and found.message == first
 
 
 def test_a_line_of_a_million_characters_beside_commands_does_not_hold_the_runner() -> None:

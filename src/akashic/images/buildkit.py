@@ -200,14 +200,15 @@ class Progress:
     def _log(self, part: Mapping[int, Any]) -> Iterator[str]:
         digest = _text(part.get(1))
         number = self._numbers.setdefault(digest, len(self._numbers) + 1)
-        content = self._rest.pop(digest, b"") + (part.get(4) or b"")
+        text = part.get(4)
+        content = self._rest.pop(digest, b"") + (text if isinstance(text, bytes) else b"")
         *lines, rest = content.split(b"\n")
         if rest:
             self._rest[digest] = rest
         for line in lines:
             # A line that is written over and over (a bar) is told as it was at last.
-            text = line.rstrip().rpartition(b"\r")[2].decode("utf-8", "replace")
-            yield f"#{number} {text}"
+            shown = line.rstrip().rpartition(b"\r")[2].decode("utf-8", "replace")
+            yield f"#{number} {shown}"
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
