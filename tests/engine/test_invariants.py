@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from akashic.engine import events
 from akashic.engine.codec import RUN_EVENT_TYPES, decode, encode
-from akashic.engine.commands import Record, StartJob
+from akashic.engine.commands import AcquireGroup, Record, StartJob
 from akashic.engine.decide import decide
 from akashic.engine.events import JobFinished, JobInterrupted, JobStarted, RunEvent
 from akashic.engine.requests import JobResult
+from akashic.engine.rerun import all_jobs, failed_jobs
 from akashic.engine.runstate import RunState
 from akashic.engine.state import apply, fold
 from akashic.engine.view import view_of
@@ -33,15 +34,33 @@ CONDITIONS = [
 ENDINGS = ["success", "success", "success", "failure", "cancelled", "timed_out", "interrupted"]
 
 
+CALLED = "./.github/workflows/called.yml"
+
+
 @st.composite
 def workflows(draw: st.DrawFn) -> str:
     lines = ["on: push"]
     if draw(st.booleans()):
         lines.append("concurrency: the-run")
-    lines.append("jobs:")
-    count = draw(st.integers(1, 6))
+    return "\n".join([*lines, *draw(jobs(called=False))]) + "\n"
+
+
+@st.composite
+def called_workflows(draw: st.DrawFn) -> str:
+    lines = ["on: workflow_call"]
+    if draw(st.integers(0, 3)) == 0:
+        lines.append("concurrency: the-call")
+    return "\n".join([*lines, *draw(jobs(called=True))]) + "\n"
+
+
+@st.composite
+def jobs(draw: st.DrawFn, *, called: bool) -> list[str]:
+    lines = ["jobs:"]
+    count = draw(st.integers(1, 3 if called else 6))
     for number in range(count):
-        lines += [f"  j{number}:", "    runs-on: x", "    steps: [{run: echo}]"]
+        calls = not called and draw(st.integers(0, 2)) == 0
+        lines.append(f"  j{number}:")
+        lines += [f"    uses: {CALLED}"] if calls else ["    runs-on: x", "    steps: [{run: echo}]"]
         needs = draw(st.sets(st.integers(0, number - 1))) if number else set()
         if needs:
             lines.append(f"    needs: [{', '.join(f'j{need}' for need in sorted(needs))}]")
@@ -54,37 +73,43 @@ def workflows(draw: st.DrawFn) -> str:
             parallel = draw(st.sampled_from(["", ", max-parallel: 1", ", max-parallel: 2"]))
             matrix = f"{{v: {list(range(size))}}}"
             lines.append(f"    strategy: {{fail-fast: {fail_fast}, matrix: {matrix}{parallel}}}")
-        if draw(st.integers(0, 3)) == 0:
+        if not calls and draw(st.integers(0, 3)) == 0:
             lines.append("    continue-on-error: true")
-        if draw(st.integers(0, 3)) == 0:
+        if not calls and draw(st.integers(0, 3)) == 0:
             lines.append(f"    environment: {draw(st.sampled_from(['open', 'timed']))}")
-        if draw(st.integers(0, 3)) == 0:
+        if draw(st.integers(0, 2)) == 0:
             lines.append(f"    concurrency: {draw(st.sampled_from(['one', 'two', 'the-RUN']))}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 class Machine(Scenario):
-    """A scenario whose jobs end in a drawn order and way, with cancellations and dying drivers between."""
+    """A scenario whose jobs end in a drawn order and way, with cancellations, dying drivers and groups that
+    others hold between, and jobs that run again in the end."""
 
     def drive(self, draw: Any, places: int) -> RunState:
-        self.state = self.append(None, created(self.workflow))
-        cancels, deaths = 1, 2
+        self.state = self.append(None, created(self.workflow, calls=dict(self.calls)))
+        self.draw = draw
+        self.busy, cancels, deaths, reruns = 3, 2, 2, 2
         for _ in range(2000):
             if self.state.finished:
-                return self.state
+                again = self.due_again() if reruns else ()
+                if not again:
+                    return self.state
+                reruns -= 1
+                self.append(self.state, events.RunResumed(by="me", jobs=again))
             remaining = decide(self.state, self.now, places_max=places)
-            again = decide(fold(self.history), self.now, places_max=places)
-            assert remaining == again, "a driver that comes new to the journal decides the same"
+            assert remaining == decide(fold(self.history), self.now, places_max=places), (
+                "a driver that comes new to the journal decides the same"
+            )
             acts = [command for command in remaining if type(command).__name__ not in ("WakeAt", "CancelJob")]
             choice = draw(st.integers(0, 9))
-            if choice == 0 and cancels:
+            if choice < 2 and cancels:
                 cancels -= 1
-                self.append(self.state, cancel(force=draw(st.booleans())))
-            elif choice == 1 and deaths and self.state.running:
+                key = draw(st.sampled_from(["", "", *self.state.instances, *self.state.jobs]))
+                self.append(self.state, cancel(key=key, force=draw(st.booleans())))
+            elif choice < 4 and deaths and not self.state.finished:
                 deaths -= 1
-                for key in list(self.state.running):
-                    attempt = self.state.instances[key].attempt
-                    self.append(self.state, JobInterrupted(key=key, attempt=attempt, reason="died"))
+                self.die()
             elif acts and (choice < 8 or not self.state.running):
                 for command in acts:
                     self.carry_out(command)
@@ -100,10 +125,32 @@ class Machine(Scenario):
                 self.now = min(wakes)
         raise AssertionError("the run does not end")
 
+    def due_again(self) -> tuple[str, ...]:
+        choice = self.draw(st.integers(0, 2))
+        if choice == 0:
+            return ()
+        return failed_jobs(self.state) if choice == 1 else all_jobs(self.state)
+
+    def die(self) -> None:
+        """The driver dies; others may take any group that the run held before the next one takes over."""
+        for key in list(self.state.running):
+            attempt = self.state.instances[key].attempt
+            self.append(self.state, JobInterrupted(key=key, attempt=attempt, reason="died"))
+        held = [("", group) for group in self.state.groups]
+        for key, instance in self.state.instances.items():
+            if instance.status != "finished":
+                held.extend((key, group) for group in instance.groups)
+        for key, group in held:
+            if self.draw(st.booleans()):
+                self.append(self.state, events.ConcurrencyReleased(key=key, group=group))
+
     def carry_out(self, command: Any) -> None:
         if isinstance(command, StartJob):
             self.check_start(command)
             self.start(command.request)
+        elif isinstance(command, AcquireGroup) and self.busy and self.draw(st.booleans()):
+            self.busy -= 1
+            self.append(self.state, events.ConcurrencyWaiting(key=command.key, group=command.group))
         elif isinstance(command, Record) and isinstance(command.event, events.RunFinished):
             assert not self.state.running
             self.append(self.state, command.event)
@@ -121,18 +168,26 @@ class Machine(Scenario):
             assert instance.gate is not None and instance.gate.passed
         if job.job.concurrency is not None:
             assert "held" in instance.groups.values()
+        if self.state.group_wish is not None:
+            assert self.state.groups == {"the-run": "held"}
+        caller = self.state.frame_of(job).caller
+        if caller:
+            called, calling = self.state.frame_of(job).workflow, self.state.instances[caller]
+            wanted = [called.concurrency, self.state.job_of(calling).job.concurrency]
+            names = {str(one.group.value).lower() for one in wanted if one is not None}
+            assert names == {name.lower() for name, place in calling.groups.items() if place == "held"}
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data(), workflow=workflows(), places=st.integers(0, 3))
+@given(data=st.data(), workflow=workflows(), called=called_workflows(), places=st.integers(0, 3))
 def test_every_run_ends_and_no_rule_is_broken_on_the_way(
-    data: st.DataObject, workflow: str, places: int
+    data: st.DataObject, workflow: str, called: str, places: int
 ) -> None:
-    machine = Machine(workflow=workflow, rules={"timed": Rules(wait_s=30.0)})
+    machine = Machine(workflow=workflow, calls={CALLED: called}, rules={"timed": Rules(wait_s=30.0)})
     state = machine.drive(data.draw, places)
     assert state.finished and all(job.conclusion is not None for job in state.jobs.values())
     assert fold(machine.history) == state, "the journal alone gives the same state"
-    assert not state.to_release and not state.groups, "no group is left held"
+    assert not state.to_release and not state.groups and not state.calls_held_up, "no group is left held"
     attempts = [(event.key, event.attempt) for event, _ in machine.history if isinstance(event, JobStarted)]
     assert len(attempts) == len(set(attempts)), "an attempt starts at most once"
     view = view_of(state, machine.now)
@@ -140,9 +195,11 @@ def test_every_run_ends_and_no_rule_is_broken_on_the_way(
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.data(), workflow=workflows())
-def test_events_that_do_not_fit_change_no_outcome_and_never_raise(data: st.DataObject, workflow: str) -> None:
-    machine = Machine(workflow=workflow)
+@given(data=st.data(), workflow=workflows(), called=called_workflows())
+def test_events_that_do_not_fit_change_no_outcome_and_never_raise(
+    data: st.DataObject, workflow: str, called: str
+) -> None:
+    machine = Machine(workflow=workflow, calls={CALLED: called})
     state = machine.drive(data.draw, 0)
     history = list(machine.history)
     again: RunState | None = None
