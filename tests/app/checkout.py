@@ -7,6 +7,8 @@ import subprocess
 import textwrap
 from pathlib import Path
 
+from akashic.app.application import Application
+
 CI = """
     name: ci
     on: push
@@ -47,3 +49,13 @@ class Checkout:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
+
+
+def open_application(checkout: Checkout) -> Application:
+    """As its user would, with nobody's settings."""
+    return Application.open(checkout.path, {"HOME": "/nonexistent", "PATH": os.environ["PATH"]})
+
+
+def on(events: str, job: str = "build") -> str:
+    """A workflow for events, with one job."""
+    return f"on: {events}\njobs:\n  {job}:\n    runs-on: x\n    steps: [{{run: echo}}]\n"

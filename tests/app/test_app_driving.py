@@ -9,7 +9,8 @@ import threading
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, cancel_on_signals, executor_of, runner_parts
 from akashic.app.history import load_state
-from akashic.app.runs import Request, create, no_remote, select
+from akashic.app.runs import create
+from akashic.app.selection import Request, no_remote, select
 from akashic.cancellation import Cancellation
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions
 from akashic.executors.docker.executor import DockerExecutor

@@ -16,7 +16,8 @@ from akashic.app.history import (
     request_cancel,
     request_rerun,
 )
-from akashic.app.runs import Request, create, no_remote, select
+from akashic.app.runs import create
+from akashic.app.selection import Request, no_remote, select
 from akashic.cancellation import Cancellation
 from akashic.driver.locks import FileRunLocks
 from akashic.engine.events import RunCreated

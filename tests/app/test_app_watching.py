@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from akashic.app.application import Application
-from akashic.app.runs import Request, no_remote
+from akashic.app.selection import Request, no_remote
 from akashic.app.watching import Watcher, affected
-from tests.app.checkout import Checkout
-
-
-def open_application(checkout: Checkout) -> Application:
-    return Application.open(checkout.path, {"HOME": "/nonexistent", "PATH": os.environ["PATH"]})
+from tests.app.checkout import Checkout, open_application
 
 
 def test_made_edited_and_removed_files_are_changes(checkout: Checkout) -> None:

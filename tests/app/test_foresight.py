@@ -6,7 +6,7 @@ import pytest
 
 from akashic.app.application import Application
 from akashic.app.foresight import IF_IS_FALSE, Foreseen, foresee_all
-from akashic.app.runs import Request, no_remote, select
+from akashic.app.selection import Request, no_remote, select
 from tests.app.checkout import Checkout
 
 NEEDS = "it needs {}, which is skipped"

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from akashic.app.application import Application
 from akashic.app.foresight import foresee_all
 from akashic.app.history import load_state
-from akashic.app.runs import Request, create, no_remote, select
+from akashic.app.runs import create
+from akashic.app.selection import Request, no_remote, select
 from akashic.cancellation import Cancellation
 from akashic.cli.present.graph import plan_json, plan_lines, plan_mermaid
 from akashic.cli.present.json_lines import JsonPresenter

@@ -15,7 +15,8 @@ import pytest
 
 from akashic.app.application import Application
 from akashic.app.foresight import foresee_all
-from akashic.app.runs import Request, create, no_remote, select
+from akashic.app.runs import create
+from akashic.app.selection import Request, no_remote, select
 from akashic.cancellation import Cancellation
 from akashic.driver.locks import FileRunLocks
 from akashic.driver.runs import RunDriver

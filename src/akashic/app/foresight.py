@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from akashic.app.application import Application
-from akashic.app.runs import Request, Selection, Triggered, first_record
+from akashic.app.runs import first_record
+from akashic.app.selection import Request, Selection, Triggered
 from akashic.engine.contexts import job_contexts
 from akashic.engine.evaluation import Refusal
 from akashic.engine.expand import instances_of

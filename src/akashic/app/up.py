@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from akashic.app.application import Application
 from akashic.app.repository import Repository
-from akashic.app.runs import Request, Selection, no_remote, select
+from akashic.app.selection import Request, Selection, no_remote, select
 from akashic.engine.events import GateOpened
 from akashic.engine.requests import GateBinding, TestReport
 from akashic.engine.view import JobView, RunView

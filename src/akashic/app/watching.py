@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from akashic.app.application import Application
-from akashic.app.runs import Request, Selection, select
+from akashic.app.selection import Request, Selection, select
 from akashic.app.workflows import FOLDER, RemoteReader
 from akashic.git import git_output
 

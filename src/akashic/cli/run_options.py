@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from akashic.app.runs import Request
+from akashic.app.selection import Request
 from akashic.cli.command import CommandContext
 from akashic.cli.container_options import configure_containers, recorded_options
 from akashic.engine.events import JobFilter

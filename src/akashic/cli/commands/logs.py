@@ -16,7 +16,7 @@ from akashic.app.runs import find_run
 from akashic.cli.command import CommandContext
 from akashic.cli.present.style import Style
 from akashic.cli.present.summary import report_figures
-from akashic.cli.present.texts import label, log_text
+from akashic.cli.present.texts import job_words, label, log_text
 from akashic.engine.requests import TestReport
 from akashic.engine.runstate import InstanceState, RunState
 from akashic.errors import EXIT_OK, UsageError
@@ -144,7 +144,11 @@ def _write_part(context: CommandContext, part: str, line: str) -> None:
 
 
 def _matching(state: RunState, job: str) -> list[InstanceState]:
-    return [one for one in state.instances.values() if not job or job in (one.key, one.path, one.name)]
+    return [
+        one
+        for one in state.instances.values()
+        if not job or job in (one.key, one.path, one.name, job_words(state, one.key))
+    ]
 
 
 def _follow(application: Application, run_id: str, job: str, printer: _Printer) -> None:

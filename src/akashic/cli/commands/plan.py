@@ -7,7 +7,7 @@ import argparse
 from akashic.app.driving import action_cache
 from akashic.app.foresight import foresee_all
 from akashic.app.remote import remote_reader
-from akashic.app.runs import select
+from akashic.app.selection import select
 from akashic.cli.command import CommandContext
 from akashic.cli.commands.run import take_act_files
 from akashic.cli.present.graph import plan_json, plan_lines, plan_mermaid

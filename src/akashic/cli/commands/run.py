@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from akashic.app.application import Application
 from akashic.app.driving import DriveOptions, action_cache
 from akashic.app.remote import remote_reader
-from akashic.app.runs import Request, Selection, create, load_listed, load_workflows, select
+from akashic.app.runs import create
+from akashic.app.selection import Request, Selection, load_listed, load_workflows, select
 from akashic.cli.act_files import with_act_files
 from akashic.cli.act_options import configure_act
 from akashic.cli.actrc import with_actrc

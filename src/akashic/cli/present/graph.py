@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from akashic.app.foresight import IF_IS_FALSE, Foreseen
-from akashic.app.runs import Request, Selection, Triggered
+from akashic.app.selection import Request, Selection, Triggered
 from akashic.cli.present.style import Style
 from akashic.cli.present.texts import label
 from akashic.workflow.model import Job, Workflow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from akashic.app.runs import Request
+from akashic.app.selection import Request
 from akashic.app.workflows import LoadedWorkflow
 from akashic.cli.command import CommandContext
 from akashic.cli.present.graph import stages, wanted_jobs

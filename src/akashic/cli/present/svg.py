@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from akashic.app.foresight import Foreseen
-from akashic.app.runs import Request, Selection, Triggered
+from akashic.app.selection import Request, Selection, Triggered
 from akashic.cli.present.graph import UNKNOWN, Foresight, foreseen_of, job_facts, plan_stages
 from akashic.cli.present.texts import label
 from akashic.workflow.model import Job
