@@ -1,11 +1,21 @@
 """Folders of closed jobs are removed beside the work."""
 
+import os
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from akashic.executors.host.marker import OWNER_FILE
 from akashic.executors.host.removing import Remover
+from akashic.executors.host.sandbox_folder import remove_folder
+from akashic.executors.host.sweeping import sweep
+from tests.waiting import eventually
 
 
 def _filled(folder: Path) -> str:
@@ -61,3 +71,141 @@ def test_the_owner_of_a_folder_goes_last(tmp_path: Path) -> None:
     names = [name.rpartition("/")[2] for name in told]
     assert sorted(names) == sorted(["a", "below", "file", "job", OWNER_FILE, "z"])
     assert names[-2:] == [OWNER_FILE, "job"]
+
+
+def deep(folder: Path, levels: int) -> str:
+    """A folder in a folder in a folder, deeper than a path can name."""
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    return str(folder)
+
+
+def test_folders_that_are_too_deep_for_a_path_go_too(tmp_path: Path) -> None:
+    remover = Remover()
+    remover.remove(deep(tmp_path / "deep", 3000))
+    remover.remove(_filled(tmp_path / "other"))
+    remover.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "endless", "folder", "socket"])
+def test_who_sweeps_waits_for_nothing_that_a_job_put_in_place_of_its_owner(tmp_path: Path, kind: str) -> None:
+    owner = tmp_path / "work" / "job" / OWNER_FILE
+    _filled(owner.parent)
+    os.mkfifo(tmp_path / "pipe")
+    match kind:
+        case "pipe":
+            os.mkfifo(owner)
+        case "link to a pipe":
+            owner.symlink_to(tmp_path / "pipe")
+        case "endless":
+            owner.symlink_to("/dev/zero")
+        case "folder":
+            owner.mkdir()
+        case "socket":
+            os.mknod(owner, stat.S_IFSOCK | 0o600)
+    assert sweep(str(tmp_path / "work")) == [], "it may just be made"
+    os.utime(owner.parent, (1, 1))
+    assert len(sweep(str(tmp_path / "work"))) == 1
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_fork_leaves_what_its_parent_was_handed(tmp_path: Path) -> None:
+    remover = Remover()
+    remover.remove(_filled(tmp_path / "job"))
+    pid = os.fork()
+    if pid == 0:
+        remover.finish()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["job"]
+    remover.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_folders_do_not_wait_for_the_end(tmp_path: Path) -> None:
+    remover = Remover()
+    remover.remove(_filled(tmp_path / "one"))
+    assert (tmp_path / "one").exists(), "a single one does"
+    remover.remove(_filled(tmp_path / "two"))
+    assert eventually(lambda: not list(tmp_path.iterdir()))
+    # It has ended by now, or soon will: another one begins.
+    for name in ("three", "four", "five"):
+        remover.remove(_filled(tmp_path / name))
+    remover.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+Entries = st.dictionaries(
+    st.sampled_from(["a", "b", " ", "\udcff", "-rf", OWNER_FILE]),
+    st.deferred(lambda: st.one_of(st.sampled_from(["file", "link", "hard", "fifo", "dangling"]), Folders)),
+    max_size=3,
+)
+Folders = st.tuples(st.sampled_from([0o000, 0o111, 0o444, 0o555, 0o700, 0o1777]), Entries)
+
+
+def leave(folder: Path, entries: dict[str, object], outside: Path) -> None:
+    """Make what a job may leave."""
+    for name, kind in entries.items():
+        path = folder / name
+        match kind:
+            case "file":
+                path.write_text("x")
+                path.chmod(0o000)
+            case "link":
+                path.symlink_to(outside)
+            case "dangling":
+                path.symlink_to("/nowhere")
+            case "hard":
+                path.hardlink_to(outside / "file")
+            case "fifo":
+                os.mkfifo(path)
+            case (int(mode), dict(below)):
+                path.mkdir()
+                leave(path, below, outside)
+                path.chmod(mode)
+
+
+def remove_as(user: int, folder: Path) -> None:
+    """Remove a folder as another user would, who may not look into everything."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if user != os.geteuid():
+                for path in (folder, *folder.rglob("*")):
+                    os.chown(path, user, user, follow_symlinks=False)
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
+            remove_folder(str(folder))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("user", [os.geteuid(), 65534])
+@settings(max_examples=30, deadline=None)
+@given(entries=Entries)
+def test_whatever_a_job_leaves_is_gone_and_nothing_else(user: int, entries: dict[str, object]) -> None:
+    if user != os.geteuid() and os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o777)
+        outside = top / "outside"
+        outside.mkdir()
+        (outside / "file").write_text("kept")
+        before = (outside / "file").stat().st_mode
+        folder = top / "job"
+        folder.mkdir()
+        leave(folder, entries, outside)
+        remove_as(user, folder)
+        assert sorted(path.name for path in top.iterdir()) == ["outside"]
+        assert (outside / "file").read_text() == "kept"
+        assert (outside / "file").stat().st_mode == before or "hard" in str(entries)

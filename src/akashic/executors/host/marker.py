@@ -9,6 +9,7 @@ import msgspec
 from akashic.executors.protocol import ExecutorError
 
 OWNER_FILE = "owner.json"
+_BYTES_MAX = 16 * 1024
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +54,12 @@ def write_owner(folder: str, *, mark: str, run_id: str, job_key: str) -> None:
 
 
 def read_owner(folder: str) -> Owner | None:
-    """Whom a folder belongs to; None when that cannot be told."""
+    """Whom a folder belongs to; None when that cannot be told. The folder's job may have put anything there,
+    also a pipe that nobody ever writes to."""
     try:
-        with open(f"{folder}/{OWNER_FILE}", "rb") as file:
-            return msgspec.json.decode(file.read(), type=Owner)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(f"{folder}/{OWNER_FILE}", flags), "rb") as file:
+            return msgspec.json.decode(file.read(_BYTES_MAX), type=Owner)
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -5,36 +5,61 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import Any
+import stat
+import tempfile
 
 from akashic.executors.host.marker import OWNER_FILE
 
 
 def remove_folder(folder: str) -> None:
-    """Remove a sandbox's folder, also what a step made unreadable."""
-    if not os.path.lexists(folder):
-        return
-
-    def allow(_: Any, path: str, __: Any) -> None:
-        try:
-            os.chmod(os.path.dirname(path), 0o700)
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.chmod(path, 0o700)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
-        except OSError:
+    """Remove a sandbox's folder, also what a step made unreadable, or deeper than a path can name."""
+    try:
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            os.unlink(folder)
             return
-
-    # Whose it is goes last: of who is killed in the middle, the rest is known as a dead process's and swept.
-    with contextlib.suppress(OSError):
-        for path in [f"{folder}/{name}" for name in os.listdir(folder) if name != OWNER_FILE]:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, onerror=allow)
-            else:
+    except OSError:
+        return
+    try:
+        # Whose it is goes last: of who is killed in the middle, the rest is known as a dead process's and
+        # swept.
+        for path in [f"{folder}/{name}" for name in os.listdir(folder)]:
+            if _is_folder(path):
+                shutil.rmtree(path)
+            elif path != f"{folder}/{OWNER_FILE}":
                 os.unlink(path)
-    shutil.rmtree(folder, onerror=allow)
+    except (OSError, RecursionError):
+        with contextlib.suppress(OSError):
+            _take_apart(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_apart(folder: str) -> None:
+    """Remove all but the owner, each folder from one place, so that no path is long and nothing recurses."""
+    os.chmod(folder, 0o700)
+    heap = tempfile.mkdtemp(dir=folder)
+    waiting, count = [folder], 0
+    while waiting:
+        here = waiting.pop()
+        for path in [f"{here}/{name}" for name in os.listdir(here)]:
+            if path == heap:
+                continue
+            with contextlib.suppress(OSError):
+                if _is_folder(path):
+                    # A folder that is moved must itself be writable.
+                    os.chmod(path, 0o700)
+                    count += 1
+                    os.rename(path, f"{heap}/{count}")
+                    waiting.append(f"{heap}/{count}")
+                elif path != f"{folder}/{OWNER_FILE}":
+                    os.unlink(path)
+        if here != folder:
+            with contextlib.suppress(OSError):
+                os.rmdir(here)
+    os.rmdir(heap)
+
+
+def _is_folder(path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def free_overlay(scratch: str) -> None:
