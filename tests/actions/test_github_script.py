@@ -86,7 +86,7 @@ class _Api(http.server.BaseHTTPRequestHandler):
 def test_rest_calls_go_to_the_api_with_the_token(job) -> None:
     _Api.seen.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         ctx = job()
         ctx.env |= {

@@ -35,7 +35,7 @@ def two_hosts() -> Iterator[list[http.server.ThreadingHTTPServer]]:
     servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Leading) for _ in range(2)]
     for server in servers:
         server.seen = []  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield servers
     for server in servers:
         server.shutdown()
