@@ -46,7 +46,6 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     sha: str
     default_branch: str
-    head_ref: str = ""
     base_ref: str = ""
     now: float
 
@@ -310,7 +309,6 @@ def _subject(ctx: ActionContext) -> Subject:
         ref=str(ctx.github.get("ref") or ""),
         sha=sha,
         default_branch=str((event.get("repository") or {}).get("default_branch") or ""),
-        head_ref=str(ctx.github.get("head_ref") or ""),
         base_ref=str(ctx.github.get("base_ref") or ""),
         now=_commit_time(ctx),
     )

@@ -52,11 +52,6 @@ class Jobs:
         if cancellation is not None and (not cancellation.is_set() or (force and not cancellation.force)):
             cancellation.cancel(source="run", reason=reason, force=force)
 
-    def has(self, key: str) -> bool:
-        """Whether an attempt of this instance is alive here."""
-        thread = self._threads.get(key)
-        return thread is not None and thread.is_alive()
-
     def end_all(self, reason: str, *, force: bool) -> None:
         """Ask all to end and wait until they have."""
         for key in list(self._threads):
@@ -83,7 +78,8 @@ class Jobs:
     def record(self, event: RunEvent) -> None:
         try:
             self._report(event)
-        except AkashicError as error:
+        except Exception as error:
+            # Whatever it is: a driver that waits for an outcome that is never told would wait for ever.
             self.failure = self.failure or error
 
 

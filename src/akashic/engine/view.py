@@ -29,7 +29,6 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 0
     environment: str = ""
     environment_url: str = ""
-    needs_approvals: int = 0
     reviewers: tuple[str, ...] = ()
     approved_by: tuple[str, ...] = ()
     started_at: float = 0.0
@@ -168,7 +167,6 @@ def _instance_view(
         depth=depth,
         environment=gate.opened.environment if gate is not None else "",
         environment_url=result.environment_url if result is not None else "",
-        needs_approvals=found.missing if found is not None and status == "blocked" else 0,
         reviewers=gate.opened.reviewers if gate is not None else (),
         approved_by=found.approved_by if found is not None else (),
         started_at=instance.started_at,

@@ -12,7 +12,6 @@ from akashic.engine.requests import Conclusion
 from akashic.executors.protocol import ExitStatus, OutputSink
 from akashic.runner.commands import Commands, Effects
 from akashic.runner.files import KINDS, CommandFiles, apply_file
-from akashic.runner.matchers import Matchers
 from akashic.runner.output import LineWriter, StepOutput
 from akashic.runner.state import Frame, JobState
 from akashic.workflow.expressions import Scope, interpolate
@@ -164,7 +163,7 @@ class Call:
         return "failure" if self.effects.failed else "success"
 
 
-def make_commands(call: Call, output: StepOutput, matchers: Matchers | None = None) -> Commands:
+def make_commands(call: Call, output: StepOutput) -> Commands:
     """The commands of a step's output."""
     state = call.state
 
@@ -176,7 +175,7 @@ def make_commands(call: Call, output: StepOutput, matchers: Matchers | None = No
         effects=call.effects,
         add_mask=state.mask,
         write=output.say,
-        matchers=matchers if matchers is not None else state.matchers,
+        matchers=state.matchers,
         read_file=read_file,
         env=call.env,
         mask_text=state.masker.mask_text,

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 ROOT = "/sys/fs/cgroup"
 OWN = "/proc/self/cgroup"
 EMPTY_TIMEOUT_S = 2.0
-_CONTROLLERS = ("memory", "pids")
 _LIMIT_FILES = {
     ("memory", 2): "memory.max",
     ("pids", 2): "pids.max",

@@ -27,11 +27,9 @@ CHUNK_BYTES = 1 << 16
 _ADOPT = 'terminal=$1; shift; exec "$@" <>"$terminal" >&0 2>&1'
 
 
-def run_on_terminal(
-    launcher: Launcher, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, terminal: int | None = None
-) -> int:
-    """Run `argv` to its end on the terminal `terminal` (standard input); its exit code. Raises OSError."""
-    user = sys.stdin.fileno() if terminal is None else terminal
+def run_on_terminal(launcher: Launcher, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> int:
+    """Run `argv` to its end on the terminal that is standard input; its exit code. Raises OSError."""
+    user = sys.stdin.fileno()
     ours, theirs = os.openpty()
     try:
         _pass_size(user, ours)

@@ -26,7 +26,7 @@ def check(document: Document, problems: Problems) -> None:
         for step in job.steps:
             _check_names(step.mapping.get("env"), problems)
         _check_passwords(job, problems)
-        _check_repeated(job.mapping.get("needs"), "needs", problems)
+        _check_needs(job.mapping.get("needs"), problems)
         strategy = job.mapping.get("strategy")
         matrix = strategy.get("matrix") if isinstance(strategy, Mapping) else None
         if isinstance(matrix, Mapping):
@@ -71,12 +71,12 @@ def _check_passwords(job: JobNode, problems: Problems) -> None:
             )
 
 
-def _check_repeated(node: Node | None, what: str, problems: Problems) -> None:
+def _check_needs(node: Node | None, problems: Problems) -> None:
     seen: set[str] = set()
     for item in node.items if isinstance(node, Sequence) else ():
         if isinstance(item, Scalar):
             if item.text.lower() in seen:
-                _warn(problems, item, f"`{item.text}` stands twice in `{what}`", "repeated")
+                _warn(problems, item, f"`{item.text}` stands twice in `needs`", "repeated")
             seen.add(item.text.lower())
 
 
