@@ -5,6 +5,7 @@ Imports stand inside the properties on purpose: this is the door, and a command 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -93,11 +94,17 @@ class Application:
 
     @cached_property
     def user_cache(self) -> Path:
-        """Where fetched actions and tools are kept for all repositories of this user."""
-        base = self.environ.get("XDG_CACHE_HOME")
+        """Where fetched actions and tools are kept for all repositories of this user; with the state of this
+        one where the user has no folder to write to."""
+        base = self.environ.get("XDG_CACHE_HOME", "")
+        home = self.environ.get("HOME", "")
+        if not home.startswith("/"):
+            home = _account_home()
         # Never below /tmp, where anybody could have put an action for us.
-        home = self.environ.get("HOME") or str(Path.home())
-        return (Path(base) if base else Path(home) / ".cache") / "akashic"
+        folder = (Path(base) if base.startswith("/") else Path(home) / ".cache") / "akashic"
+        nearest = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
+        usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+        return folder if usable else self.state_dir / "user-cache"
 
     @cached_property
     def journal(self) -> SqliteJournal:
@@ -294,3 +301,13 @@ class Application:
             f"was left by a dead process and is now {one.status}"
             for one in self.deployments.recover()
         ]
+
+
+def _account_home() -> str:
+    """The home folder of this user's account; the root folder for one who has no account."""
+    import pwd  # only where somebody has no HOME
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from akashic.app.commit_memory import CommitMemory, commit_guess
+from akashic.app.commit_memory import CommitMemory, commit_guess, marks_of
 from akashic.delivery import CONFIG_NAME
 from akashic.errors import UsageError
 from akashic.git import git_output, git_start
@@ -55,10 +55,22 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 def find_root(cwd: Path) -> tuple[Path, Path]:
     """The repository's root and the git checkout's top for a folder.
 
-    Raises UsageError when `cwd` lies in no git checkout.
+    Raises UsageError when `cwd` lies in no git checkout, or its path cannot be written down as text.
     """
+    try:
+        str(cwd).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{os.fsencode(cwd).decode('utf-8', 'backslashreplace')}: this path is no UTF-8",
+            hint="rename the folder, or call akashic in a checkout elsewhere",
+        ) from None
     top = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), None)
     if top is None:
+        if (cwd / "HEAD").is_file() and (cwd / "objects").is_dir():
+            raise UsageError(
+                f"{cwd}: a bare repository has no files to run workflows from",
+                hint="clone it, or make a checkout of it: git worktree add",
+            )
         raise UsageError(
             f"{cwd}: not a git repository, nor is any folder above it",
             hint="run akashic inside a git checkout, or name one with -C; `git init` makes one",
@@ -101,8 +113,12 @@ class Look:
             *("status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."),
             settings=_TRACE,
         )
-        # A guess is enough to go without asking: `status` tells the truth, and then there is time to ask.
-        self._known = memory.recall(commit_guess(_git_folders(self._top))) if memory is not None else None
+        self._known: str | None = None
+        if memory is not None:
+            folders = _git_folders(self._top)
+            self._marks = marks_of(folders[1])
+            # A guess is enough to go without asking: `status` tells the truth, and then there is time to ask.
+            self._known = memory.recall(commit_guess(folders), self._marks)
         self._log = None if self._known else self._ask()
 
     def result(self) -> Repository:
@@ -128,13 +144,16 @@ class Look:
 
     def _commit(self, status: str) -> str:
         """What `git log` says, or has said, of the commit that `status` names."""
-        if self._known and f"# branch.oid {self._known[:40]}" in status.splitlines():
-            return self._known
+        lines = status.splitlines()
+        if self._known is not None and "# branch.head (detached)" not in lines:
+            commit, _, _ = self._known.partition("\0")
+            if f"# branch.oid {commit}" in lines:
+                return self._known
         log, complaint = _finish(child := self._log or self._ask())
         if child.returncode != 0:
             raise _unreadable(self._root, complaint.strip())
         if self._memory is not None:
-            self._memory.remember(log)
+            self._memory.remember(log, self._marks)
         return log
 
 

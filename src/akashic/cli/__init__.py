@@ -16,10 +16,11 @@ GC_THRESHOLD = 50_000
 def main() -> int:
     """The `akashic` command. Returns its exit code: 0 success, 1 failed, 2 usage or invalid input,
     3 a bug of ours, 130 interrupted."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_standard_streams()
     argv = sys.argv[1:]
     if argv == ["--version"]:
-        print(f"akashic {__version__}")
-        return 0
+        return _tell_version()
     if not client.wanted(argv):
         return work(argv)
     try:
@@ -35,6 +36,32 @@ def main() -> int:
 
         leave_server()
     return own
+
+
+def _tell_version() -> int:
+    try:
+        print(f"akashic {__version__}", flush=True)
+    except OSError as error:
+        # What is left in the buffer goes there when Python closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return 0
+        from akashic.cli.dispatch import told  # only on the way out
+
+        return told(error)
+    return 0
+
+
+def _open_standard_streams() -> None:
+    """Begin with the three streams that everybody counts on: `akashic run >&-` came without one. The next
+    file to be opened, a journal perhaps, would take its number and get its output."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(fd, mode, closefd=False)  # noqa: SIM115
+        for fd, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
 
 
 def work(argv: list[str]) -> int:

@@ -137,6 +137,10 @@ def _add_global_options(parser: argparse.ArgumentParser, *, suppress: bool) -> N
     group.add_argument(
         "--debug", action="store_true", default=default(False), help="show where an error came from"
     )
+    for action in list(parser._actions):
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                _add_global_options(below, suppress=True)
 
 
 def _context(options: argparse.Namespace) -> CommandContext:
@@ -259,10 +263,10 @@ def _guarded(argv: Sequence[str]) -> int:
             import traceback  # only on the way out
 
             _complain(traceback.format_exc())
-        return _told(error)
+        return told(error)
 
 
-def _told(error: BaseException) -> int:
+def told(error: BaseException) -> int:
     """Say what went wrong; the exit code of it."""
     match error:
         case AkashicError():

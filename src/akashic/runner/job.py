@@ -32,7 +32,7 @@ from akashic.runner.parts import RunnerParts
 from akashic.runner.reports import collect_reports
 from akashic.runner.sandbox_spec import build_spec
 from akashic.runner.services import close_services
-from akashic.runner.shells import DEFAULT, IN_CONTAINER, IN_IMAGE, Shell
+from akashic.runner.shells import IN_CONTAINER, IN_IMAGE, Shell, on_path
 from akashic.runner.state import Frame, JobState
 from akashic.runner.steps import StepRunner
 from akashic.runner.variables import (
@@ -230,7 +230,7 @@ class _Attempt:
         """What runs a script that names no shell: GitHub's "Running jobs in a container" says sh there."""
         if self._in_container:
             return IN_CONTAINER
-        return IN_IMAGE if places.in_container(sandbox) else DEFAULT
+        return IN_IMAGE if places.in_container(sandbox) else on_path(sandbox.base_env.get("PATH", ""))
 
     def _first_state(
         self, sandbox: Sandbox, log: JobLog, contexts: dict[str, Any], env: dict[str, str]

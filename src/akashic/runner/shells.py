@@ -6,6 +6,7 @@ codes, and custom shells).
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import msgspec
@@ -64,6 +65,13 @@ _BUILT_IN = {
     ),
 }
 _WINDOWS_ONLY = ("cmd", "powershell")
+
+
+def on_path(path: str) -> Shell:
+    """GitHub's default on this machine: bash, and sh where no folder of `path` has one."""
+    if any(os.access(f"{folder}/bash", os.X_OK) for folder in path.split(":") if folder):
+        return DEFAULT
+    return _BUILT_IN["sh"]
 
 
 def find_shell(name: str, *, default: Shell = DEFAULT) -> Shell:

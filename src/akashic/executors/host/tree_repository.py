@@ -37,22 +37,26 @@ class Source(msgspec.Struct, frozen=True):
 
 def find_source(root: str, environ: Mapping[str, str]) -> Source:
     """The repository around a folder. Raises ExecutorError when there is none."""
-    outcome = try_git(
-        root,
-        ["rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "shallow"],
-        environ,
+    questions = (
+        ("--show-toplevel",), ("--show-prefix",), ("--git-path", "objects"), ("--git-path", "shallow")
     )  # fmt: skip
-    if outcome.returncode:
-        raise ExecutorError(
-            f"{root} is not a git repository, so there is no tree to check out",
-            hint="run `git init`, add your files and commit them",
-        )
-    lines = os.fsdecode(outcome.stdout).split("\n")
-    top, prefix, objects, shallow = lines[0], lines[1].rstrip("/"), lines[2], lines[3]
+    # git ends each answer by a line's end, which a path may hold: then it is asked one by one.
+    calls = questions if "\n" in root else (tuple(word for words in questions for word in words),)
+    answers: list[str] = []
+    for words in calls:
+        outcome = try_git(root, ["rev-parse", *words], environ)
+        if outcome.returncode:
+            raise ExecutorError(
+                f"{root} is not a git repository, so there is no tree to check out",
+                hint="run `git init`, add your files and commit them",
+            )
+        text = os.fsdecode(outcome.stdout).removesuffix("\n")
+        answers += [text] if len(calls) > 1 else text.split("\n")
+    top, prefix, objects, shallow = answers
     return Source(
         root=root,
         top=top,
-        prefix=prefix,
+        prefix=prefix.rstrip("/"),
         objects=os.path.join(root, objects),
         shallow=os.path.join(root, shallow),
     )
@@ -94,7 +98,7 @@ def make_repository(tree: Tree, source: Source, folder: str, environ: Mapping[st
     git = f"{folder}/.git"
     for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         os.makedirs(f"{git}/{name}")
-    _write(f"{git}/objects/info/alternates", source.objects + "\n")
+    _write(f"{git}/objects/info/alternates", _quoted(source.objects) + "\n")
     _write(f"{git}/HEAD", "ref: refs/heads/main\n")
     _write(
         f"{git}/config",
@@ -152,6 +156,15 @@ def _sub_folder_commit(tree: Tree, source: Source, folder: str, environ: Mapping
         folder, ["commit-tree", sub_tree, "-m", facts[6].strip() or tree.commit], environ, extra=people
     )
     return os.fsdecode(made).strip()
+
+
+def _quoted(path: str) -> str:
+    """A path as git reads it in a list of lines: in C's quotes where a line could not hold it."""
+    if "\n" not in path and not path.startswith('"'):
+        return path
+    for letter, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n")):
+        path = path.replace(letter, escaped)
+    return f'"{path}"'
 
 
 def _write(path: str, content: str) -> None:
