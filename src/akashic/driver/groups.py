@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from akashic.driver.locks import RunLocks
+from akashic.driver.locks import RunBusy, RunLocks
 from akashic.driver.ports import Clock
 from akashic.engine.codec import encode, run_stream
 from akashic.engine.concurrency import Group, GroupChanged, Joined, Member, group_stream, join, leave
@@ -38,10 +38,7 @@ class Groups:
             place = group.place_of(member)
             if place == "held":
                 return "held"
-            dead = self._dead_holder(group, member)
-            if dead is not None:
-                freed = leave(group, dead)
-                self._append(name, version, "lost", dead, freed, "its driver has died")
+            if self._take_from_the_dead(name, version, group, member):
                 continue
             if place == "waiting":
                 return "waiting"
@@ -96,11 +93,21 @@ class Groups:
             return False
         return True
 
-    def _dead_holder(self, group: Group, member: Member) -> Member | None:
+    def _take_from_the_dead(self, name: str, version: int, group: Group, member: Member) -> bool:
+        """Take the group from a holder whose driver has died; whether the group may be another one now."""
         holder = group.holder
         if holder is None or holder.run_id == member.run_id or self._locks.is_driven(holder.run_id):
-            return None
-        return holder
+            return False
+        try:
+            # Nobody can take the run on between our look and the record: it would believe that it holds it.
+            lock = self._locks.acquire(holder.run_id)
+        except RunBusy:
+            return False
+        try:
+            self._append(name, version, "lost", holder, leave(group, holder), "its driver has died")
+        finally:
+            lock.release()
+        return True
 
     def _tell(self, name: str, member: Member, joined: Joined) -> None:
         for other in joined.evicted:

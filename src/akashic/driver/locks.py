@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
 from akashic.errors import AkashicError
+
+PATIENCE_S = 0.2
+"""How long `acquire` tries: who looks whether a run is driven, or takes a group from a dead one, holds its
+lock for an instant too."""
+PAUSE_S = 0.002
 
 
 class RunBusy(AkashicError):
@@ -41,6 +47,7 @@ class FileRunLocks:
     def acquire(self, run_id: str) -> RunLock:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(run_id)
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -48,6 +55,9 @@ class FileRunLocks:
             except OSError:
                 owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
                 os.close(descriptor)
+                if time.monotonic() < deadline:
+                    time.sleep(PAUSE_S)
+                    continue
                 raise RunBusy(
                     f"the run {run_id} is being driven by another process" + (f" ({owner})" if owner else ""),
                     hint="wait for it, or cancel it with: akashic cancel",

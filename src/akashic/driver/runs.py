@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from akashic.cancellation import Cancellation
 from akashic.driver.groups import Groups
@@ -41,8 +41,9 @@ from akashic.engine.events import (
     RunFinished,
     RunResumed,
 )
+from akashic.engine.plan import plan_of
 from akashic.engine.requests import JobRequest
-from akashic.engine.runstate import RunState
+from akashic.engine.runstate import InstanceState, RunState
 from akashic.errors import AkashicError
 from akashic.journal.protocol import Journal
 
@@ -147,9 +148,10 @@ class _Drive:
         if state.finished:
             return
         attempts = [state.instances[key] for key in state.running]
-        if not attempts and not state.instances and not state.groups:
+        if attempts or state.instances or state.groups:
+            self._stream.report(RunResumed(by=self._name), durable=True)
+        elif state.group_wish is None:
             return
-        self._stream.report(RunResumed(by=self._name), durable=True)
         for instance in attempts:
             result = self._port.recover(instance.idempotency_key)
             outcome: RunEvent
@@ -162,15 +164,22 @@ class _Drive:
         self._check_held_groups()
 
     def _check_held_groups(self) -> None:
-        """A group that was taken over while the driver was dead must be asked for again."""
+        """A group that was taken over while the driver was dead must be asked for again, and a place that it
+        was given as it died must be known, so that it is given back."""
         state = self._stream.state
-        held = [("", group) for group in state.groups]
-        for key in (*state.held_up, *state.queued):
-            held.extend((key, group) for group in state.instances[key].groups)
-        for key, group in held:
+        own = () if state.group_wish is None else (state.group_wish.name,)
+        places: list[tuple[str, Iterable[str], tuple[str, ...]]] = [("", state.groups, own)]
+        for instance in state.instances.values():
+            if instance.status != "finished":
+                places.append((instance.key, instance.groups, _groups_wanted(state, instance)))
+        for key, known, wanted in places:
             member = Member(run_id=state.run_id, key=key)
-            if member not in self._groups.members(group):
-                self._stream.report(ConcurrencyReleased(key=key, group=group))
+            for group in tuple(dict.fromkeys((*known, *wanted))):
+                has_place = member in self._groups.members(group)
+                if group in known and not has_place:
+                    self._stream.report(ConcurrencyReleased(key=key, group=group))
+                elif group not in known and has_place:
+                    self._stream.report(ConcurrencyWaiting(key=key, group=group))
 
     # -- the loop's parts
 
@@ -262,13 +271,16 @@ class _Drive:
             queue_max=command.queue_max,
             rejoin=known is None,
         )
+        # A place is a fact, even where a cancellation has come in between: it must be given back.
         if place == "held":
-            return self._append(ConcurrencyAcquired(key=command.key, group=command.group))
+            self._stream.report(ConcurrencyAcquired(key=command.key, group=command.group), durable=True)
+            return True
         if place == "evicted":
             reason = f"a newer run waits for the concurrency group {command.group}"
             return self._append(CancelRequested(key=command.key, by="concurrency", reason=reason))
         if known is None:
-            return self._append(ConcurrencyWaiting(key=command.key, group=command.group))
+            self._stream.report(ConcurrencyWaiting(key=command.key, group=command.group), durable=True)
+            return True
         return False
 
     def _pass_on_cancellation(self) -> None:
@@ -299,6 +311,14 @@ class _Drive:
                 return
             if self._cancellation.force and not self._asked_with_force:
                 return
+
+
+def _groups_wanted(state: RunState, instance: InstanceState) -> tuple[str, ...]:
+    job = state.job_of(instance).job
+    if job.concurrency is None and job.uses is None:
+        return ()
+    plan = plan_of(state, instance)
+    return () if isinstance(plan, str) else tuple(wish.name for wish in plan.groups)
 
 
 class _Live:
