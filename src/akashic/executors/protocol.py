@@ -288,9 +288,8 @@ class Executor(Protocol):
         ...
 
     def finish(self) -> None:
-        """Wait until what closed sandboxes left on this machine to be removed beside the work is gone (or is
-        kept as good as new). Nobody need wait for it but the end of the process, which does, whether it
-        calls this or not."""
+        """Wait until what closed sandboxes left on this machine to be removed beside the work is gone. Nobody
+        need wait for it but the end of the process, which does, whether it calls this or not."""
         ...
 
     def sweep(self) -> Sequence[str]:
