@@ -40,10 +40,10 @@ def test_a_cell_of_a_matrix_is_shown_and_run_again_by_its_name(cli: Cli) -> None
     cli.workflow(MATRIX)
     cli.commit()
     first = cli("run")
-    assert "[test(1)] started: Test on mac" in first.stdout
+    assert "[test (mac)] started" in first.stdout
     again = cli("rerun", "--job", "Test on mac")
-    assert "[test(1)] started (attempt 2): Test on mac" in again.stdout
-    assert "[test(0)]" not in again.stdout
+    assert "[test (mac)] started (attempt 2)" in again.stdout
+    assert "[test (linux)]" not in again.stdout
     wrong = cli("rerun", "--job", "Test on bsd")
     assert (wrong.returncode, "its jobs: Test on linux, Test on mac" in wrong.stderr) == (2, True)
 

@@ -41,7 +41,10 @@ def test_a_failing_step_ends_with_one_and_shows_the_tail_of_its_log(cli: Cli) ->
     assert result.returncode == 1
     assert "| line 100\n" in result.stdout and "| line 80\n" in result.stdout
     assert "| line 5\n" not in result.stdout and "never\n" not in result.stdout.replace("echo never", "")
-    assert "exit code 7" in result.stdout
+    assert result.stdout.count("exit code 7") == 2, "with the step, and at the end of its log"
+    assert "[build] ✗ failure in" in result.stdout
+    loud = cli("run")
+    assert loud.stdout.count("exit code 7") == 2, "among the lines of the step, and at the end"
     assert "all of it: akashic logs 1 build" in result.stdout
     assert "✗ run 1 failed" in result.stdout
     assert "line 5\n" in cli("logs", "1", "build").stdout

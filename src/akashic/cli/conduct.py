@@ -151,7 +151,7 @@ class Conductor:
             if not self._show_logs:
                 for line in failure_lines(view, self._application.logs, self._style):
                     out.write(line + "\n")
-            for line in summary_lines(view, self._style):
+            for line in summary_lines(view, self._style, failures_told=not self._show_logs):
                 out.write(line + "\n")
             out.write(verdict(view, self._style) + "\n")
             if state.conclusion == "failure":

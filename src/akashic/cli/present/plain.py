@@ -6,7 +6,7 @@ import threading
 from typing import TextIO
 
 from akashic.cli.present.style import Style, duration
-from akashic.cli.present.texts import headline, label, log_text, shown_log
+from akashic.cli.present.texts import headline, job_words, label, log_text, reason_shown, shown_log
 from akashic.engine.events import (
     GateOpened,
     GatePassed,
@@ -23,6 +23,8 @@ from akashic.engine.events import (
 )
 from akashic.engine.runstate import RunState
 
+EXIT_CODE = "Process completed with exit code"
+
 
 class PlainPresenter:
     """A RunObserver that writes lines. `show_logs` includes what the steps print."""
@@ -34,33 +36,39 @@ class PlainPresenter:
         self._lock = threading.Lock()
         self._style = Style(False)
         self._begun = False
+        self._words: dict[str, str] = {}
 
     def event(self, state: RunState, event: RunEvent, at: float) -> None:
         if not self._begun:
             # The first event of a run was appended before anyone watched.
             self._begun = True
             self._line("", headline(state))
+        if isinstance(event, GateOpened | JobStarted) and event.key not in self._words:
+            self._words[event.key] = job_words(state, event.key)
         match event:
             case RunResumed():
                 self._line("", f"run {state.created.sequence} is taken on again by {event.by}")
             case JobStarted(key=key, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
-                name = state.instances[key].name if key in state.instances else key
-                # The lines bear the key, which is short; a cell of a matrix is known by its name.
-                called = f": {label(name)}" if key.endswith(")") and name != key else ""
-                self._line(key, f"started{again}{called}")
+                self._line(key, f"started{again}")
             case StepFinished(key=key, step=step):
                 mark = self._style.mark(step.conclusion)
                 took = duration(step.duration_s)
                 if step.reused_from:
                     took = f"not run again: as in attempt {step.reused_from}"
-                self._line(key, f"{mark} {label(step.name)} ({took})")
-                if step.error:
-                    self._line(key, f"  {step.error}")
+                # What a process ended with stands among its lines, when these are shown.
+                error = "" if self._show_logs and step.error.startswith(EXIT_CODE) else step.error
+                first, *more = error.split("\n")
+                self._line(key, f"{mark} {label(step.name)} ({took}){f': {first}' if first else ''}")
+                for line in more:
+                    self._line(key, f"  {line}")
             case JobFinished(key=key, result=result):
                 mark = self._style.mark(result.conclusion)
-                reason = f": {result.reason}" if result.reason else ""
-                self._line(key, f"{mark} {result.conclusion} in {duration(result.duration_s)}{reason}")
+                reason = reason_shown(state.instances[key].steps, result.reason)
+                self._line(
+                    key,
+                    f"{mark} {result.conclusion} in {duration(result.duration_s)}{reason and f': {reason}'}",
+                )
             case JobSkipped(job=job, reason=reason):
                 self._line(job, f"{self._style.mark('skipped')} skipped: {reason}")
             case JobRefused(job=job, reason=reason):
@@ -89,7 +97,7 @@ class PlainPresenter:
         """Complete lines at once: one lock and one write for all of them."""
         if not self._show_logs:
             return
-        lead = f"{self._prefix}[{label(key)}]   | "
+        lead = f"{self._prefix}[{label(self._words.get(key, key))}]   | "
         block = block.removesuffix("\n")
         if "##[" in block:
             shown = [text for line in block.split("\n") if (text := log_text(line)) is not None]
@@ -106,7 +114,7 @@ class PlainPresenter:
         return
 
     def _line(self, key: str, text: str) -> None:
-        lead = f"{self._prefix}[{label(key)}] " if key else self._prefix
+        lead = f"{self._prefix}[{label(self._words.get(key, key))}] " if key else self._prefix
         first, *more = [label(line) for line in text.split("\n")]
         with self._lock:
             self._out.write(lead + "\n".join((first, *(f"{lead}    {line}" for line in more))) + "\n")

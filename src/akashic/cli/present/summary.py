@@ -25,10 +25,13 @@ def failure_lines(view: RunView, logs: LogStore, style: Style) -> list[str]:
         step = next((step for step in job.steps if step.conclusion in FAILED), None)
         where = f"{job.name} › {step.name}" if step else job.name
         lines += ["", style("failure", label(f"✗ {where}"))]
-        if job.reason:
-            lines += [label(f"  {line}") for line in job.reason.split("\n")]
+        tail = _tail(view, job, step, logs, style) if step is not None else []
+        reason = job.reason if step is None else job.reason.removeprefix(f"{step.name}: ")
+        # Mostly the log ends with it.
+        if reason and not (tail and tail[-1].endswith(reason)):
+            lines += [label(f"  {line}") for line in reason.split("\n")]
+        lines += [f"  {style('dim', '|')} {line}" for line in tail]
         if step is not None:
-            lines += [f"  {style('dim', '|')} {line}" for line in _tail(view, job, step, logs, style)]
             lines.append(style("dim", label(f"  all of it: akashic logs {view.sequence} {quote(job.key)}")))
     return lines
 
@@ -44,10 +47,10 @@ def _tail(view: RunView, job: JobView, step: StepReport, logs: LogStore, style: 
     return list(tail)
 
 
-def summary_lines(view: RunView, style: Style) -> list[str]:
-    """Annotations, reports and environment URLs."""
+def summary_lines(view: RunView, style: Style, *, failures_told: bool = False) -> list[str]:
+    """Annotations, reports and environment URLs; with `failures_told` not what `failure_lines` has said."""
     lines = [""]
-    lines += _annotations(view, style)
+    lines += _annotations(view, style, _told_as_failures(view) if failures_told else set())
     lines += reports(view)
     for job in view.jobs:
         if job.environment_url:
@@ -55,7 +58,7 @@ def summary_lines(view: RunView, style: Style) -> list[str]:
     return lines if len(lines) > 1 else []
 
 
-def _annotations(view: RunView, style: Style) -> list[str]:
+def _annotations(view: RunView, style: Style, told: set[tuple[str, str]]) -> list[str]:
     found: dict[tuple[str, Annotation], str] = {}
     """(job, annotation) as they came, with the step that left it; the same words count once."""
     for job in view.jobs:
@@ -66,6 +69,7 @@ def _annotations(view: RunView, style: Style) -> list[str]:
             found.setdefault((job.name, one), "")
     order = {"error": 0, "warning": 1, "notice": 2, "debug": 3}
     lines: list[str] = []
+    found = {key: step_name for key, step_name in found.items() if (key[0], key[1].message) not in told}
     shown = sorted(found.items(), key=lambda item: order[item[0][1].level])
     for (name, one), step_name in shown[:ANNOTATIONS_SHOWN_MAX]:
         place = f"{one.file}:{one.line}: " if one.file else ""
@@ -76,6 +80,17 @@ def _annotations(view: RunView, style: Style) -> list[str]:
     if len(found) > ANNOTATIONS_SHOWN_MAX:
         lines.append(f"… and {len(found) - ANNOTATIONS_SHOWN_MAX} more annotations")
     return lines
+
+
+def _told_as_failures(view: RunView) -> set[tuple[str, str]]:
+    """(job, words) that `failure_lines` has."""
+    return {
+        (job.name, step.error)
+        for job in view.jobs
+        if job.conclusion in FAILED
+        for step in job.steps
+        if step.conclusion in FAILED and step.error
+    }
 
 
 def _shortened(name: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from akashic.cli.present.style import Style, duration
+from akashic.engine.expand import shown_value
+from akashic.engine.requests import StepReport
 from akashic.engine.runstate import RunState
 from akashic.engine.view import JobView, RunView
 from akashic.runner.terminal import safe_for_terminal
@@ -41,6 +44,32 @@ def headline(state: RunState) -> str:
     where = f" to {ref}" if created.event_name == "push" and ref else f" on {ref}" if ref else ""
     name = f" · {state.name}" if state.name else ""
     return label(f"run {created.sequence} · {title}{name} · {created.event_name}{where} · {commit}")
+
+
+def job_words(state: RunState, key: str) -> str:
+    """A job's key as people read it: `test (linux, 3.12)` for `test(1)`, a cell of a matrix; calls before it
+    likewise."""
+    if "(" not in key:
+        return key
+    words: list[str] = []
+    path = ""
+    for part in key.split("/"):
+        path = f"{path}/{part}" if path else part
+        instance = state.instances.get(path)
+        if instance is not None and instance.matrix and part.endswith(")"):
+            shown = [shown_value(one) for one in instance.matrix.values() if not isinstance(one, dict | list)]
+            if shown:
+                part = f"{part.rpartition('(')[0]} ({', '.join(shown)})"
+        words.append(part)
+    return "/".join(words)
+
+
+def reason_shown(steps: Iterable[StepReport], reason: str) -> str:
+    """Why a job ended as it did; of a step that has told it itself only the name."""
+    for step in steps:
+        if step.error and reason == f"{step.name}: {step.error}":
+            return step.name
+    return reason
 
 
 def job_note(job: JobView) -> str:
