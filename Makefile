@@ -18,7 +18,7 @@ down: ## Stop everything that `make up` started
 
 test: ## Run the tests (what a machine lacks is reported as skipped, with the reason)
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev
-	@$(BIN)/python -m pytest -m "not docker"
+	@$(BIN)/python scripts/tests.py
 
 test-docker: ## Run the tests that need a container engine
 	@$(PYTHON) scripts/setup.py --venv $(VENV) --lock dev

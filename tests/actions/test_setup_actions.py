@@ -99,3 +99,19 @@ def test_python_is_found_where_a_folder_that_is_named_cannot_be_read(job, tmp_pa
     ctx = job()
     ctx.env["PYENV_ROOT"] = str(tmp_path)
     assert ctx.use(SETUP_PYTHON, python_version=HERE).outputs["python-version"].startswith(HERE)
+
+
+def test_pyenv_s_versions_are_found_without_asking_its_shims(job, tmp_path: Path) -> None:
+    pyenv = tmp_path / "pyenv"
+    for folder in ("versions/here/bin", "shims"):
+        (pyenv / folder).mkdir(parents=True)
+    (pyenv / "versions/here/bin/python3").symlink_to(sys.executable)
+    shim = pyenv / "shims/python3"
+    shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 1\n")
+    shim.chmod(0o755)
+    ctx = job()
+    ctx.env["PYENV_ROOT"] = str(pyenv)
+    ctx.sandbox.base_env["PATH"] = f"{pyenv}/shims:/usr/bin:/bin"
+    assert ctx.use(SETUP_PYTHON, python_version=HERE).outputs["python-version"].startswith(HERE)
+    assert any(argv[0] == f"{pyenv}/versions/here/bin/python3" for argv in ctx.commands)
+    assert not (tmp_path / "asked").exists()

@@ -173,11 +173,13 @@ def _places(ctx: ActionContext) -> list[str]:
     roots = [f"{root}/versions" if number == 0 and root else root for number, root in enumerate(roots)]
     for home in sorted(homes - {""}) if on_this_machine(ctx) else ():
         roots += [f"{home}/.pyenv/versions", f"{home}/.local/share/uv/python"]
+    machine = ctx.sandbox.base_env.get("PATH", "").split(":")
     for versions in (Path(name) for name in roots if name and on_this_machine(ctx)):
         # What is named there may be somebody else's, whose folder we may not read.
         with suppress(OSError):
             places += [str(path / "bin") for path in sorted(versions.iterdir()) if (path / "bin").is_dir()]
-    machine = ctx.sandbox.base_env.get("PATH", "").split(":")
+            # Each of pyenv's shims asks pyenv for a tenth of a second, and leads to one of these.
+            machine = [folder for folder in machine if folder != str(versions.parent / "shims")]
     return list(
         dict.fromkeys([*places, *(p for p in machine if p.startswith("/")), "/usr/local/bin", "/usr/bin"])
     )

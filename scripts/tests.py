@@ -1,0 +1,36 @@
+"""Runs the tests that need no container engine, as two ordinary pytest runs side by side.
+
+What delivers waits for its servers most of the time, and everything else computes: together they take little
+longer than the longer one alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DELIVERING = ("tests/crash", "tests/delivery", "tests/e2e")
+
+
+def main() -> int:
+    pytest = (sys.executable, "-m", "pytest", "-m", "not docker")
+    others = [f"--ignore={folder}" for folder in DELIVERING]
+    print(f"==> the tests, and beside them, shown afterwards, those in {', '.join(DELIVERING)}", flush=True)
+    with tempfile.TemporaryFile() as output:
+        beside = subprocess.Popen([*pytest, *DELIVERING], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            here = subprocess.run([*pytest, *others], cwd=ROOT, check=False).returncode
+        finally:
+            # An interrupt of the terminal has reached it, too.
+            there = beside.wait()
+            output.seek(0)
+            print(f"==> {', '.join(DELIVERING)}", flush=True)
+            sys.stdout.buffer.write(output.read())
+    return here or there
+
+
+if __name__ == "__main__":
+    sys.exit(main())
