@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-
 from akashic.app.application import Application
-from akashic.app.driving import DriveOptions, cancel_on_signals, executor_of, runner_parts
+from akashic.app.driving import DriveOptions, executor_of, runner_parts
 from akashic.app.history import load_state
 from akashic.app.runs import create
 from akashic.app.selection import Request, no_remote, select
-from akashic.cancellation import Cancellation
 from akashic.executors.container_options import HOST_IMAGE, ContainerOptions
 from akashic.executors.docker.executor import DockerExecutor
 from akashic.runner.parts import RunnerParts
@@ -41,66 +36,6 @@ def test_a_run_is_about_its_own_commit(application: Application) -> None:
     parts = parts_of(application, DriveOptions(env={"A": "b"}, sandbox="off", step_debug=True))
     assert (parts.tree.commit, parts.tree.dirty) == (application.repository.commit, False)
     assert (parts.extra_env, parts.sandbox_mode, parts.step_debug) == ({"A": "b"}, "off", True)
-
-
-def wait_for(event: threading.Event) -> None:
-    assert event.wait(20)
-
-
-def test_a_signal_cancels_and_a_second_one_is_impatient() -> None:
-    cancellation = Cancellation()
-    said: list[str] = []
-    told = threading.Event()
-
-    def say(text: str) -> None:
-        said.append(text)
-        told.set()
-
-    before = signal.getsignal(signal.SIGINT)
-    with cancel_on_signals(cancellation, say):
-        os.kill(os.getpid(), signal.SIGINT)
-        wait_for(told)
-        assert (cancellation.source, cancellation.reason) == ("signal", "cancelled by SIGINT")
-        assert not cancellation.force
-        told.clear()
-        os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(told)
-        assert cancellation.force
-        assert cancellation.reason == "cancelled by SIGINT"
-    assert signal.getsignal(signal.SIGINT) == before
-    assert "Ctrl-C again" in said[0] and "at once" in said[1]
-
-
-def test_a_terminal_that_is_gone_does_not_keep_a_signal_from_cancelling() -> None:
-    cancellation = Cancellation()
-
-    def say(text: str) -> None:
-        raise OSError(5, "Input/output error")
-
-    with cancel_on_signals(cancellation, say):
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert cancellation.wait(20)
-
-
-def test_many_signals_at_once_do_not_lock_up() -> None:
-    cancellation = Cancellation()
-    with cancel_on_signals(cancellation, lambda text: None):
-        for number in (signal.SIGINT, signal.SIGTERM) * 50:
-            os.kill(os.getpid(), number)
-    assert cancellation.force
-
-
-def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    seen: list[object] = []
-
-    def other() -> None:
-        with cancel_on_signals(Cancellation(), lambda text: None):
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    assert seen == [signal.getsignal(signal.SIGINT)]
 
 
 def test_images_come_from_the_command_line_then_the_run_then_the_file(application: Application) -> None:

@@ -1,18 +1,12 @@
-"""Drives runs: builds the runner for a run, gives its jobs a port, and passes Ctrl-C on."""
+"""Drives runs: builds the runner for a run and gives its jobs a port."""
 
 from __future__ import annotations
 
-import _thread
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace as evolve
@@ -243,48 +237,3 @@ def _secret_source(
         return {**application.secrets_of(environment), **{name.upper(): given[name] for name in given}}
 
     return secrets
-
-
-@contextmanager
-def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM or a closed terminal ask for an orderly end; a second one skips the grace periods."""
-    # Handlers can be set in the main thread only; elsewhere (tests, embedding) the caller cancels itself.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # A handler may interrupt itself, and the locks of a cancellation are not for that: it only passes on.
-    came: SimpleQueue[int] = SimpleQueue()
-    listening, at_work = _thread.allocate_lock(), _thread.allocate_lock()
-
-    def listen() -> None:
-        try:
-            while number := came.get():
-                again = cancellation.is_set()
-                name = signal.Signals(number).name
-                cancellation.cancel(source="signal", reason=f"cancelled by {name}", force=again)
-                # The terminal may be what has just gone.
-                with suppress(OSError):
-                    say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
-        finally:
-            at_work.release()
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        came.put(number)
-        # Most runs get no signal, and do without the thread. `threading` takes locks to start one, which may
-        # be those that the interrupted code holds.
-        if listening.acquire(blocking=False):
-            at_work.acquire()
-            _thread.start_new_thread(listen, ())
-
-    wanted = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to live on
-        wanted.append(signal.SIGHUP)
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if listening.locked():
-            came.put(0)
-            at_work.acquire()

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
-import select
 import sys
 import threading
-from collections.abc import Callable
 from typing import TextIO
 
+from akashic.cli.asking import line_typed
 from akashic.cli.command import CommandContext
 from akashic.errors import AkashicError
 from akashic.runner.breakpoints import open_shell
 from akashic.runner.parts import Answer, Breakpoint, Stop
 
-LOOK_INTERVAL_S = 0.2
-LINE_BYTES_MAX = 4096
 _ANSWERS: dict[str, Answer] = {"r": "retry", "c": "continue", "a": "abort"}
 
 
@@ -95,29 +91,10 @@ def _at_terminal(stop: Stop, out: TextIO) -> Answer:
     while True:
         out.write(f"{words}, [c]ontinue or [a]bort? ")
         out.flush()
-        line = _line(sys.stdin.fileno(), stop.cancelled)
+        line = line_typed(sys.stdin.fileno(), stop.cancelled)
         if line is None:
             out.write("\n")
             return "abort"
         answer = _ANSWERS.get(line.strip().lower()[:1])
         if answer is not None:
             return answer
-
-
-def _line(terminal: int, cancelled: Callable[[], bool]) -> str | None:
-    """A line that somebody types; None when the terminal is gone or Ctrl-C ends the job meanwhile."""
-    data = b""
-    while not data.endswith(b"\n") and len(data) < LINE_BYTES_MAX:
-        if cancelled():
-            return None
-        ready, _, _ = select.select([terminal], [], [], LOOK_INTERVAL_S)
-        if not ready:
-            continue
-        try:
-            more = os.read(terminal, LINE_BYTES_MAX)
-        except OSError:
-            return None
-        if not more:
-            return None
-        data += more
-    return data.decode("utf-8", "replace")

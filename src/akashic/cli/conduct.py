@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from akashic.app.application import Application
-from akashic.app.driving import DriveOptions, cancel_on_signals, drive, prepare_isolation
+from akashic.app.driving import DriveOptions, drive, prepare_isolation
+from akashic.app.signals import cancel_on_signals
 from akashic.cancellation import Cancellation
 from akashic.cli.command import CommandContext
 from akashic.cli.present.json_lines import JsonPresenter

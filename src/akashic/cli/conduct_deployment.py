@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from akashic.app import Application
+from akashic.app.signals import passed_on
 from akashic.cancellation import Cancellation
+from akashic.cli.asking import line_typed
 from akashic.cli.command import CommandContext
 from akashic.cli.present.deployments import details, machine, safe_lines, summary_line
 from akashic.cli.present.style import Style
@@ -55,7 +57,8 @@ def follow(
     style = Style(context.color)
     told = _Told(application, context, wait=wait)
     deployments.progress = told.progress
-    with _interruptible() as cancellation:
+    with interruptible() as cancellation:
+        told.cancelled = cancellation.is_set
         found = deployments.follow(environment, deployment, cancellation, waiting=told.waiting)
     if context.json:
         context.stdout.write(json.dumps(machine(found)) + "\n")
@@ -81,6 +84,7 @@ class _Told:
         self.context = context
         self.wait = wait
         self.last = ""
+        self.cancelled: Callable[[], bool] = lambda: False
 
     def progress(self, environment: str, text: str) -> None:
         if not self.context.json:
@@ -118,7 +122,7 @@ class _Told:
         out.write("this deployment needs an approval:\n" + "\n".join(details(deployment)) + "\n")
         out.write("approve it? [y/N/later] ")
         out.flush()
-        answer = input().strip().lower()
+        answer = (line_typed(sys.stdin.fileno(), self.cancelled) or "").strip().lower()
         if answer in ("", "l", "later"):
             return
         gate = deployment.gate
@@ -153,16 +157,12 @@ def _set_output(context: CommandContext, deployment: Deployment) -> None:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Cancellation]:
-    """Ctrl-C and SIGTERM take the deployment back, or roll it back."""
+def interruptible() -> Iterator[Cancellation]:
+    """Ctrl-C, SIGTERM and a closed terminal take the deployment back, or roll it back."""
     cancellation = Cancellation()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int) -> None:
         cancellation.cancel(source="user", reason=signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with passed_on(stop):
         yield cancellation
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
