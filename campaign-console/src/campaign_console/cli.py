@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     seed = commands.add_parser("seed", help="add example accounts and campaigns")
     seed.set_defaults(run=_seed)
     account = commands.add_parser(
-        "create-account", help="add an account; the password is read from ACCOUNT_PASSWORD"
+        "create-account", help="add an account; the password is in ACCOUNT_PASSWORD, or asked for"
     )
     account.add_argument("email")
     account.add_argument("--name", required=True)
@@ -91,6 +91,15 @@ def _seed(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _ask_password() -> str:
+    """Typed at the terminal; empty when there is none."""
+    if not sys.stdin.isatty():
+        return ""
+    import getpass
+
+    return getpass.getpass("Password: ")
+
+
 def _create_account(arguments: argparse.Namespace) -> int:
     database_url = settings.load_database_url(os.environ)
     import psycopg
@@ -98,7 +107,7 @@ def _create_account(arguments: argparse.Namespace) -> int:
     from campaign_console import accounts
     from campaign_console.passwords import problem_with
 
-    password = os.environ.get("ACCOUNT_PASSWORD", "")
+    password = os.environ.get("ACCOUNT_PASSWORD") or _ask_password()
     problem = problem_with(password) or (None if "@" in arguments.email else "That is not a mail address.")
     if problem:
         print(f"campaign-console: {problem}", file=sys.stderr)

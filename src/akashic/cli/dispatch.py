@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = dict(
         _entry("deploy", DELIVER, "deploy a release to an environment"),
         _entry("promote", DELIVER, "deploy what one environment serves to the next"),
         _entry("rollback", DELIVER, "go back to the release before"),
+        _entry("exec", DELIVER, "run a command in the place of what an environment serves"),
         _entry("start", DELIVER, "start again what an environment served before a stop"),
         _entry("history", DELIVER, "show an environment's deployments"),
         _entry("approve", DELIVER, "approve what waits at an environment's gate"),

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 from akashic.cli.present.style import Style, duration
-from akashic.engine.expand import shown_value
 from akashic.engine.requests import StepReport
 from akashic.engine.runstate import RunState
 from akashic.engine.view import JobView, RunView
@@ -51,6 +50,8 @@ def job_words(state: RunState, key: str) -> str:
     likewise."""
     if "(" not in key:
         return key
+    from akashic.engine.expand import shown_value  # only a run with a matrix pays for it
+
     words: list[str] = []
     path = ""
     for part in key.split("/"):
