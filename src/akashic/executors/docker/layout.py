@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from akashic.executors.host.workspace import folder_name
 from akashic.executors.protocol import Unsupported
 
 WORK = "/__w"
@@ -45,10 +46,8 @@ class Layout:
 
     @classmethod
     def make(cls, folder: str, tools: str, repository: str) -> Layout:
-        name = repository.rpartition("/")[2] or "workspace"
-        safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
-        safe = safe if safe.strip(".") and not safe.startswith("_") else f"w{safe}"
-        layout = cls(folder=folder, tools=tools, workspace=f"{WORK}/{safe}/{safe}")
+        name = folder_name(repository)
+        layout = cls(folder=folder, tools=tools, workspace=f"{WORK}/{name}/{name}")
         for path in (layout.workspace, TEMP, _EVENT, ACTIONS, HOME):
             os.makedirs(layout.host(path), exist_ok=True)
         os.makedirs(tools, exist_ok=True)

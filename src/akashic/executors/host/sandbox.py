@@ -48,12 +48,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def make(cls, folder: str, repository: str) -> Layout:
-        """The folders of a sandbox, made where they are missing. The workspace is named after the
-        repository, as GitHub does."""
-        name = repository.rpartition("/")[2] or "workspace"
+        """The folders of a sandbox, made where they are missing."""
         layout = cls(
             folder=folder,
-            workspace=f"{folder}/{_safe(name)}",
+            workspace=f"{folder}/{workspace.folder_name(repository)}",
             temp=f"{folder}/_temp",
             home=f"{folder}/_home",
             scratch=f"{folder}/_scratch",
@@ -64,11 +62,6 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         for path in (layout.workspace, layout.temp, layout.home, layout.scratch, layout.runner_files):
             os.makedirs(path, exist_ok=True)
         return layout
-
-
-def _safe(name: str) -> str:
-    kept = "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
-    return kept if kept.strip(".") and not kept.startswith("_") else f"w{kept}"
 
 
 class HostSandbox(WithoutImages):

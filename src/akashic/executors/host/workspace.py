@@ -54,6 +54,14 @@ class Prepared(msgspec.Struct, frozen=True):
         os.close(self.lock)
 
 
+def folder_name(repository: str) -> str:
+    """What a job's workspace is called: as the repository, like on GitHub. It leads nowhere else, and is none
+    of our own names, which begin with an underscore."""
+    name = repository.rpartition("/")[2] or "workspace"
+    kept = "".join(character if character.isalnum() or character in "-_." else "-" for character in name)
+    return kept if kept.strip(".") and not kept.startswith("_") else f"w{kept}"
+
+
 def prepare(tree: Tree, folder: str, environ: Mapping[str, str]) -> Prepared:
     """The prepared tree in `folder`, made now if this commit (or this state of the files) has none yet.
 
