@@ -59,8 +59,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = str(os.getpid())
         elif self.path == "/fall-ill":
             sick.set()
-        elif self.path == "/crash":
-            os._exit(9)
         data = body.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
