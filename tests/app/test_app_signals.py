@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from akashic.app.signals import cancel_on_signals
 from akashic.cancellation import Cancellation
@@ -91,3 +96,50 @@ def test_a_deployment_is_cancelled_also_where_the_signal_interrupts_its_cancella
             os.kill(os.getpid(), signal.SIGTERM)
         assert cancellation.wait(20)
     assert (cancellation.source, cancellation.reason) == ("user", "SIGTERM")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("I/O operation on closed file"), UnicodeEncodeError("x", "ä", 0, 1, "")]
+)
+def test_who_cannot_be_told_can_still_be_impatient(
+    error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cancellation = Cancellation()
+
+    def say(text: str) -> None:
+        raise error
+
+    with cancel_on_signals(cancellation, say):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancellation.wait(20)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert cancellation.force
+    assert capfd.readouterr().err == ""
+
+
+def test_without_a_thread_to_spare_the_next_signal_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, tried = _thread.start_new_thread, list[int]()
+
+    def scarce(function: Callable[[], None], arguments: tuple[()]) -> int:
+        tried.append(1)
+        if len(tried) == 1:
+            raise RuntimeError("can't start new thread")
+        return start(function, arguments)
+
+    cancellation = Cancellation()
+    monkeypatch.setattr(_thread, "start_new_thread", scarce)
+    with cancel_on_signals(cancellation, lambda text: None):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert len(tried) == 1 and not cancellation.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancellation.wait(20)
+    assert cancellation.force, "none was forgotten"
+    tried.clear()
+    with cancel_on_signals(Cancellation(), lambda text: None):
+        os.kill(os.getpid(), signal.SIGINT)  # The end does not wait for a thread that never was.
+
+
+def test_a_run_without_a_signal_has_no_thread_for_them() -> None:
+    before = len(sys._current_frames())
+    with cancel_on_signals(Cancellation(), lambda text: None):
+        assert len(sys._current_frames()) == before

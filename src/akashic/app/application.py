@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,11 +122,14 @@ class Application:
         self._later.append(task)
 
     def tidy(self) -> None:
-        """Do what was left for later, and leave the journal as fast to open as it can be."""
-        while self._later:
-            self._later.pop()()
-        if "journal" in self.__dict__:
-            self.journal.tidy()
+        """Do what was left for later, the newest first, and leave the journal as fast to open as it can be.
+        What one of them raises is raised when all have had their turn."""
+        with ExitStack() as tasks:
+            if "journal" in self.__dict__:
+                tasks.callback(self.journal.tidy)
+            for task in self._later:
+                tasks.callback(task)
+            self._later.clear()
 
     @cached_property
     def logs(self) -> LogStore:

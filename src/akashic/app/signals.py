@@ -37,7 +37,12 @@ def passed_on(act: Callable[[int], None]) -> Iterator[None]:
         # be those that the interrupted code holds.
         if listening.acquire(blocking=False):
             at_work.acquire()
-            _thread.start_new_thread(listen, ())
+            try:
+                _thread.start_new_thread(listen, ())
+            except RuntimeError:
+                # No more threads are allowed here: the next signal tries again, and the end waits for none.
+                at_work.release()
+                listening.release()
 
     wanted = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to live on
@@ -65,7 +70,7 @@ def cancel_on_signals(cancellation: Cancellation, say: Callable[[str], None]) ->
                 source="signal", reason=f"cancelled by {signal.Signals(number).name}", force=again
             )
         # The terminal may be what has just gone.
-        with suppress(OSError):
+        with suppress(Exception):
             say("ending at once …" if again else "cancelling; press Ctrl-C again to end at once …")
 
     with passed_on(cancel):

@@ -1,7 +1,7 @@
 """What a process still does when its command's user has been told everything: nobody waits for it.
 
-Only a worker of the warm server comes to it (see `akashic.cli.warm`): another process is waited for until its
-end, and leaves these things to the next one.
+Only a worker of the warm server comes to it (see `akashic.cli.warm`), and who watches between two rounds:
+another process is waited for until its end, and leaves these things to the next one.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from akashic.app.application import Application
 from akashic.app.watching import Watcher
+from akashic.cli.afterwards import do_rest
 from akashic.cli.command import CommandContext
 from akashic.cli.present.texts import label
 from akashic.errors import EXIT_INTERRUPTED, AkashicError
@@ -30,6 +31,8 @@ def watch(context: CommandContext, run_round: Round) -> int:
             context.stderr.write(f"{error.lead}{error.message}\n")
         context.stderr.write("watching for changes; Ctrl-C ends\n")
         context.stderr.flush()
+        # The end of this process is far, and each round leaves something.
+        do_rest()
         changed = watcher.wait()
         shown = ", ".join(label(path) for path in changed[:PATHS_SHOWN_MAX])
         more = f" and {len(changed) - PATHS_SHOWN_MAX} more" if len(changed) > PATHS_SHOWN_MAX else ""
