@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.client import HTTPResponse
 from typing import Any
 
 import msgspec
@@ -12,7 +14,10 @@ import msgspec
 from akashic.cancellation import Cancellation
 from akashic.containers.errors import Conflict, NotFound
 from akashic.containers.streams import PIECE_BYTES, Demultiplexer
-from akashic.containers.transport import Hijacked, Transport
+from akashic.containers.transport import ANSWER_BYTES_MAX, ANSWER_TIMEOUT_S, Hijacked, Transport
+
+COMMIT_TIMEOUT_S = 600.0
+"""All that a job changed is copied."""
 
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,26 +101,37 @@ class Containers:
             for item in found or ()
         ]
 
-    def wait(self, container: str, *, cancellation: Cancellation | None = None) -> int:
-        """Until it has ended; its exit code."""
+    def wait(
+        self, container: str, *, timeout_s: float | None = None, cancellation: Cancellation | None = None
+    ) -> int:
+        """Until it has ended; its exit code. Raises EngineError when it has not within `timeout_s`."""
         with self._transport.stream(
-            "POST", f"/containers/{container}/wait", cancellation=cancellation
+            "POST", f"/containers/{container}/wait", timeout_s=timeout_s, cancellation=cancellation
         ) as response:
-            answer = json.loads(response.read())
-        return int(answer.get("StatusCode", 0))
+            return Exit(response).code()
 
     @contextlib.contextmanager
-    def exit_code(self, container: str) -> Iterator[Callable[[], int]]:
+    def exit_code(self, container: str, *, cancellation: Cancellation | None = None) -> Iterator[Exit]:
         """Ask before the start for what is known at the end: the code of the next exit, also of a container
-        that the engine removes by itself then."""
+        that the engine removes by itself then. Raises Interrupted when it is cancelled before the engine has
+        taken the question."""
         query = {"condition": "next-exit"}
-        with self._transport.stream("POST", f"/containers/{container}/wait", query=query) as response:
-            yield lambda: int(json.loads(response.read()).get("StatusCode", 0))
+        path = f"/containers/{container}/wait"
+        with self._transport.stream(
+            "POST",
+            path,
+            query=query,
+            timeout_s=ANSWER_TIMEOUT_S,
+            cancellation=cancellation,
+            to_the_end=False,
+        ) as response:
+            yield Exit(response)
 
-    def kill(self, container: str, signal: str = "SIGKILL") -> None:
+    def kill(self, container: str, signal: str = "SIGKILL", *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Send a signal to its first process; nothing happens when it does not run."""
         with contextlib.suppress(NotFound, Conflict):
-            self._transport.call("POST", f"/containers/{container}/kill", query={"signal": signal})
+            path = f"/containers/{container}/kill"
+            self._transport.call("POST", path, query={"signal": signal}, timeout_s=timeout_s)
 
     def stop(self, container: str, *, timeout_s: int = 10) -> None:
         """Ask it to end, and end it when it has not after the time."""
@@ -124,10 +140,18 @@ class Containers:
                 "POST", f"/containers/{container}/stop", query={"t": timeout_s}, timeout_s=timeout_s + 60.0
             )
 
-    def remove(self, container: str, *, force: bool = True, volumes: bool = True) -> None:
+    def remove(
+        self,
+        container: str,
+        *,
+        force: bool = True,
+        volumes: bool = True,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         """Remove it with its anonymous volumes; nothing happens when it is gone or going."""
         with contextlib.suppress(NotFound, Conflict):
-            self._transport.call("DELETE", f"/containers/{container}", query={"force": force, "v": volumes})
+            query = {"force": force, "v": volumes}
+            self._transport.call("DELETE", f"/containers/{container}", query=query, timeout_s=timeout_s)
 
     def remove_later(self, container: str) -> None:
         """Ask for its end and removal without waiting for either."""
@@ -156,6 +180,7 @@ class Containers:
             "/commit",
             query={"container": container, "repo": repository, "tag": tag},
             body={"Env": list(env), "Labels": dict(labels or {})},
+            timeout_s=COMMIT_TIMEOUT_S,
         )
 
     def rename(self, container: str, name: str) -> None:
@@ -182,11 +207,15 @@ class Containers:
                 split.feed(piece)
         return b"".join(parts)[-bytes_max:]
 
-    def attach(self, container: str, *, stdin: bool = False) -> Hijacked:
+    def attach(
+        self, container: str, *, stdin: bool = False, cancellation: Cancellation | None = None
+    ) -> Hijacked:
         """Its output from now on (and its input); attach before `start` to miss nothing. Multiplexed unless
         the container has a terminal."""
         query = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin}
-        return self._transport.hijack(f"/containers/{container}/attach", query=query)
+        return self._transport.hijack(
+            f"/containers/{container}/attach", query=query, cancellation=cancellation
+        )
 
     def exec(
         self,
@@ -198,9 +227,11 @@ class Containers:
         user: str = "",
         on_output: Callable[[bytes], None] | None = None,
         cancellation: Cancellation | None = None,
+        timeout_s: float | None = None,
     ) -> int:
         """Run a command inside and wait for it; its exit code (126 and 127 as shells have them). Cancelling
-        stops the waiting, not the command: it ends with its container."""
+        and the end of `timeout_s` stop the waiting, not the command: it ends with its container, and its code
+        is -1. Raises Interrupted when it is cancelled before the engine has answered."""
         made = self._transport.call(
             "POST",
             f"/containers/{container}/exec",
@@ -214,11 +245,14 @@ class Containers:
             },
         )
         identity = made["Id"]
-        stream = self._transport.hijack(f"/exec/{identity}/start", body={"Detach": False, "Tty": False})
+        stream = self._transport.hijack(
+            f"/exec/{identity}/start", body={"Detach": False, "Tty": False}, cancellation=cancellation
+        )
         forget = cancellation.on_cancel(stream.abort) if cancellation is not None else None
         try:
             split = Demultiplexer(on_output or _ignore)
-            while piece := stream.receive():
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            while piece := stream.receive(deadline=deadline):
                 split.feed(piece)
         finally:
             if forget is not None:
@@ -226,6 +260,25 @@ class Containers:
             stream.close()
         code = self._transport.call("GET", f"/exec/{identity}/json").get("ExitCode")
         return -1 if code is None else int(code)
+
+
+class Exit:
+    """The end of a container that is awaited: its descriptor can be read from when it has come."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+
+    def fileno(self) -> int:
+        return self._response.fileno()
+
+    def code(self) -> int:
+        """Wait for the end; the exit code. Raises OSError when the engine was lost."""
+        content = self._response.read(ANSWER_BYTES_MAX)
+        try:
+            found = json.loads(content)
+            return int(found.get("StatusCode", 0))
+        except (ValueError, AttributeError):
+            raise ConnectionResetError("it hung up while a container ran") from None
 
 
 def _ports(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from akashic.cancellation import Cancellation
 from akashic.containers.containers import Containers
-from akashic.containers.endpoint import Endpoint, find_endpoint
+from akashic.containers.endpoint import find_endpoint
 from akashic.containers.images import Images
 from akashic.containers.networks import Networks, Volumes
 from akashic.containers.transport import Transport
@@ -24,8 +25,9 @@ class Engine:
     """Thread-safe. Nothing is asked before it is needed: `connect` only finds out where the engine
     listens."""
 
-    def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
-        self.transport = Transport(endpoint)
+    def __init__(self, transport: Transport, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.transport = transport
         self.images = Images(self.transport, environ)
         self.containers = Containers(self.transport)
         self.networks = Networks(self.transport)
@@ -34,7 +36,12 @@ class Engine:
     @classmethod
     def connect(cls, environ: Mapping[str, str]) -> Engine:
         """The engine that the user's `docker` would use. Raises EngineMissing, UsageError."""
-        return cls(find_endpoint(environ), environ)
+        return cls(Transport(find_endpoint(environ)), environ)
+
+    def under(self, cancellation: Cancellation) -> Engine:
+        """The same engine for work that can be cancelled: no call outlives a request to stop by more than
+        `transport.CANCEL_GRACE_S`."""
+        return Engine(self.transport.under(cancellation), self._environ)
 
     def ping(self) -> str:
         """The API version both speak. Raises EngineMissing when nobody answers."""

@@ -11,6 +11,8 @@ import msgspec
 from akashic.containers.errors import NotFound
 from akashic.containers.transport import Transport
 
+REMOVE_TIMEOUT_S = 20.0
+
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
     """A network or a volume in a list; a volume's id is its name."""
@@ -44,7 +46,7 @@ class Networks:
     def remove(self, network: str) -> None:
         """Nothing happens when it is gone; raises EngineError while a container is in it."""
         with contextlib.suppress(NotFound):
-            self._transport.call("DELETE", f"/networks/{network}")
+            self._transport.call("DELETE", f"/networks/{network}", timeout_s=REMOVE_TIMEOUT_S)
 
     def list(self, *, labels: Sequence[str] = ()) -> Sequence[Named]:
         filters = json.dumps({"label": list(labels)} if labels else {})
@@ -68,7 +70,9 @@ class Volumes:
     def remove(self, name: str, *, force: bool = True) -> None:
         """Nothing happens when it is gone; raises Conflict while a container uses it."""
         with contextlib.suppress(NotFound):
-            self._transport.call("DELETE", f"/volumes/{name}", query={"force": force})
+            self._transport.call(
+                "DELETE", f"/volumes/{name}", query={"force": force}, timeout_s=REMOVE_TIMEOUT_S
+            )
 
     def list(self, *, labels: Sequence[str] = ()) -> Sequence[Named]:
         filters = json.dumps({"label": list(labels)} if labels else {})

@@ -10,7 +10,10 @@ import contextlib
 import http.client
 import json
 import re
+import select
 import socket
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,6 +28,8 @@ API_VERSION_MIN = (1, 40)
 API_VERSION_MAX = (1, 47)
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 120.0
+CANCEL_GRACE_S = 10.0
+"""How long an answer is awaited after a request to stop: it tells what there is to take back."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 Body = bytes | Iterable[bytes]
@@ -46,11 +51,16 @@ class Hijacked:
         """Whether `receive` has something that polling the descriptor does not tell of."""
         return bool(self._early)
 
-    def receive(self, size: int = 1 << 16) -> bytes:
-        """The next bytes, empty at the end."""
+    def receive(self, size: int = 1 << 16, *, deadline: float | None = None) -> bytes:
+        """The next bytes, empty at the end, and at the `deadline` (of the monotonic clock)."""
         if self._early:
             found, self._early = self._early[:size], self._early[size:]
             return found
+        if deadline is not None:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return b""
         try:
             return self._socket.recv(size)
         except OSError:
@@ -72,9 +82,16 @@ class Hijacked:
 class Transport:
     """Speaks to one engine. Thread-safe: every request has a connection of its own."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, cancellation: Cancellation | None = None) -> None:
         self.endpoint = endpoint
+        self._cancellation = cancellation
         self._version = ""
+
+    def under(self, cancellation: Cancellation) -> Transport:
+        """The same, for calls that are given up soon after a request to stop; see `call`."""
+        found = Transport(self.endpoint, cancellation)
+        found._version = self._version
+        return found
 
     @property
     def version(self) -> str:
@@ -94,11 +111,19 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = ANSWER_TIMEOUT_S,
     ) -> Any:
-        """A JSON answer (None when empty). Raises EngineError and its kinds."""
+        """A JSON answer (None when empty). Raises EngineError and its kinds, Interrupted when the engine does
+        not answer within CANCEL_GRACE_S of a request to stop: it may do what it was asked all the same."""
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if content is not None else headers
         with self.stream(
-            method, path, query=query, body=content, headers=sent, timeout_s=timeout_s
+            method,
+            path,
+            query=query,
+            body=content,
+            headers=sent,
+            timeout_s=timeout_s,
+            cancellation=self._cancellation,
+            grace_s=CANCEL_GRACE_S,
         ) as response:
             answer = response.read(ANSWER_BYTES_MAX)
         if not answer.strip():
@@ -119,26 +144,29 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         cancellation: Cancellation | None = None,
+        grace_s: float = 0.0,
+        to_the_end: bool = True,
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer to read bit by bit. Cancelling ends it with Interrupted."""
+        """An answer to read bit by bit; `timeout_s` without a byte are too long. Cancelling ends it with
+        Interrupted, `grace_s` later unless it is urgent; without `to_the_end` only until the answer
+        begins."""
         connection = self._connect(timeout_s)
-        forget = cancellation.on_cancel(lambda: _cut(connection)) if cancellation is not None else None
+        stopping = _Stopping(connection.sock, cancellation, grace_s)
         try:
             response = self._ask(connection, method, self._url(path, query), body, headers or {})
             if response.status >= 300:
                 raise refused(response.status, _message(response.read(ANSWER_BYTES_MAX)))
+            if not to_the_end:
+                stopping.forget()
             yield response
         except (OSError, http.client.HTTPException) as error:
-            if cancellation is not None and cancellation.is_set():
-                raise Interrupted(f"stopped: {cancellation.reason}") from None
+            stopping.check()
             raise self._lost(error) from error
         finally:
-            if forget is not None:
-                forget()
+            stopping.forget()
             connection.close()
-        if cancellation is not None and cancellation.is_set():
-            # A connection that was cut looks like one that came to its end.
-            raise Interrupted(f"stopped: {cancellation.reason}")
+        # A connection that was cut looks like one that came to its end.
+        stopping.check()
 
     def post_and_forget(self, method: str, path: str, *, query: Query | None = None) -> None:
         """Ask for something and do not wait for it: the engine goes on when we hang up."""
@@ -151,8 +179,16 @@ class Transport:
             finally:
                 connection.close()
 
-    def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Hijacked:
-        """POST and take the connection over. Raises EngineError and its kinds."""
+    def hijack(
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        cancellation: Cancellation | None = None,
+    ) -> Hijacked:
+        """POST and take the connection over. Raises EngineError and its kinds, Interrupted when it is
+        cancelled before the engine has answered."""
         content = json.dumps(body).encode() if body is not None else b""
         head = (
             f"POST {self._url(path, query)} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: "
@@ -160,13 +196,14 @@ class Transport:
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         connection = self._socket(ANSWER_TIMEOUT_S)
+        stopping = _Stopping(connection, cancellation, 0.0)
         try:
             connection.sendall(head.encode() + content)
             received = b""
             while b"\r\n\r\n" not in received:
                 part = connection.recv(4096)
                 if not part or len(received) > 1 << 16:
-                    raise EngineError("the container engine closed the connection before it answered")
+                    raise ConnectionResetError("it hung up before it answered")
                 received += part
             header, _, early = received.partition(b"\r\n\r\n")
             status = int(header.split(b" ", 2)[1])
@@ -175,10 +212,13 @@ class Transport:
             connection.settimeout(None)
         except (OSError, ValueError, IndexError) as error:
             connection.close()
+            stopping.check()
             raise self._lost(error) from error
         except BaseException:
             connection.close()
             raise
+        finally:
+            stopping.forget()
         return Hijacked(connection, early)
 
     def _negotiate(self) -> str:
@@ -252,15 +292,51 @@ class Transport:
             )
         if isinstance(error, EngineError):
             return error
+        if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected)):
+            error = ConnectionResetError("it hung up before its answer was complete")
         return EngineMissing(
             f"the connection to the container engine at {self.endpoint} was lost: {error}",
             hint="see that the engine still runs: `docker info`",
         )
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+class _Stopping:
+    """Cuts a connection when the work is cancelled, so that nobody waits for the other end."""
+
+    def __init__(self, connection: socket.socket, cancellation: Cancellation | None, grace_s: float) -> None:
+        # The socket itself: `http.client` lets go of it when an answer ends with the connection.
+        self._connection = connection
+        self._cancellation = cancellation
+        self._grace_s = grace_s
+        self._timer: threading.Timer | None = None
+        self._cut = False
+        self._forget = cancellation.on_cancel(self._asked) if cancellation is not None else None
+
+    def _asked(self) -> None:
+        assert self._cancellation is not None
+        if not self._grace_s or self._cancellation.force:
+            self._end()
+        elif self._timer is None:
+            self._timer = threading.Timer(self._grace_s, self._end)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end(self) -> None:
+        self._cut = True
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        if self._forget is not None:
+            self._forget()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def check(self) -> None:
+        """Raises Interrupted when the connection was cut."""
+        if self._cut:
+            assert self._cancellation is not None
+            raise Interrupted(f"stopped: {self._cancellation.reason}")
 
 
 def _message(content: bytes) -> str:

@@ -18,13 +18,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from akashic.cancellation import Cancellation
-from akashic.executors.launching import Child, Command, Launcher
-from akashic.executors.protocol import ExitStatus, OutputSink
+from akashic.executors.launching import Child, Command, Launcher, wait_ended
+from akashic.executors.protocol import ExecutorError, ExitStatus, OutputSink
 
 INTERRUPT_GRACE_S = 7.5
 """From SIGINT to SIGTERM, as GitHub's runner does it."""
 TERMINATE_GRACE_S = 2.5
 """From SIGTERM to SIGKILL."""
+GONE_TIMEOUT_S = 20.0
+"""From SIGKILL to giving up: what hangs inside of the kernel, or in a paused container, does not end."""
 OUTPUT_GRACE_S = 1.0
 """How long output is awaited that others still hold open when the command itself has ended."""
 PIPE_BYTES = 1 << 20
@@ -70,7 +72,8 @@ def run(
             ended = _Supervision(child, output, on_output, cancellation, timeout_s).run()
         except BaseException:
             child.signal(signal.SIGKILL)
-            child.reap()
+            if wait_ended(child, OUTPUT_GRACE_S):
+                child.reap()
             raise
         if not ended.output_closed and leftovers is not None:
             leftovers.take(output)
@@ -140,6 +143,7 @@ class _Supervision:
         self._cancellation = cancellation
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ladder: list[tuple[float, int]] = []
+        self._give_up_at: float | None = None
         self._cancelled = False
         self._timed_out = False
         self._output_closed = False
@@ -175,8 +179,7 @@ class _Supervision:
 
     def _patience_ms(self) -> float | None:
         times = [at for at, _ in self._ladder[:1]]
-        if self._deadline is not None:
-            times.append(self._deadline)
+        times += [at for at in (self._deadline, self._give_up_at) if at is not None]
         # Rounded up, or the last millisecond before a deadline would be spent in a busy loop.
         return None if not times else max(0.0, (min(times) - time.monotonic()) * 1000 + 1)
 
@@ -188,6 +191,14 @@ class _Supervision:
         while self._ladder and now >= self._ladder[0][0]:
             _, number = self._ladder.pop(0)
             self._child.signal(number)
+            if number == signal.SIGKILL:
+                self._give_up_at = now + GONE_TIMEOUT_S
+        if self._give_up_at is not None and now >= self._give_up_at:
+            raise ExecutorError(
+                f"a process does not end, although it was killed {GONE_TIMEOUT_S:g} s ago",
+                hint="it may wait for a disk or a network file system, or its container is paused; "
+                "see it with: ps -eo pid,stat,wchan,args",
+            )
 
     def _stop(self, *, cancelled: bool) -> None:
         if not (self._cancelled or self._timed_out):

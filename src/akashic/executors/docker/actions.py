@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from akashic.cancellation import Cancellation
+from akashic.containers.containers import Exit
 from akashic.containers.context import packed_context
 from akashic.containers.dockerfile import base_images
 from akashic.containers.engine import Engine
@@ -22,12 +23,18 @@ from akashic.containers.errors import EngineError
 from akashic.containers.images import PullPolicy
 from akashic.containers.streams import Demultiplexer
 from akashic.containers.transport import Hijacked
+from akashic.errors import Interrupted
 from akashic.executors import process
 from akashic.executors.docker.labels import JOB
 from akashic.executors.protocol import ExecutorError, ExitStatus, OutputSink
 
 REPOSITORY = "akashic-action"
-_GONE_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 30.0
+"""For an engine to pass a signal on; it waits for the end of what it kills for up to 10 s itself."""
+GONE_TIMEOUT_S = 30.0
+"""From SIGKILL to giving up."""
+OUTPUT_TIMEOUT_S = 5.0
+"""For the rest of the output of a container that has ended."""
 
 
 def line_sink(on_output: OutputSink) -> Any:
@@ -100,29 +107,26 @@ class ActionRun:
         """Raises ExecutorError when it cannot be started."""
         if cancellation.is_set():
             return ExitStatus(code=128 + signal.SIGINT, cancelled=True)
+        containers = self._engine.under(cancellation).containers
         try:
-            container = self._engine.containers.create(self._config, name=self._name)
-        except EngineError as error:
-            raise ExecutorError(error.message, hint=error.hint) from error
-        try:
+            container = containers.create(self._config, name=self._name)
             # Attached and awaited before it starts: nothing of it is missed.
-            stream = self._engine.containers.attach(container)
+            stream = containers.attach(container, cancellation=cancellation)
             try:
-                with self._engine.containers.exit_code(container) as exit_code:
-                    self._engine.containers.start(container)
+                with containers.exit_code(container, cancellation=cancellation) as end:
+                    containers.start(container)
                     ending = _Ending(self._engine, container, cancellation, timeout_s)
-                    ending.follow(stream, on_output)
-                    return ExitStatus(
-                        code=exit_code(), cancelled=ending.cancelled, timed_out=ending.timed_out
-                    )
-            except ValueError as error:
-                raise ExecutorError("the container engine was lost while a container ran") from error
+                    code = ending.follow(stream, end, on_output)
+                    return ExitStatus(code=code, cancelled=ending.cancelled, timed_out=ending.timed_out)
             finally:
                 stream.close()
+        except Interrupted:
+            return ExitStatus(code=128 + signal.SIGINT, cancelled=True)
         except EngineError as error:
             raise ExecutorError(error.message, hint=error.hint) from error
         finally:
-            self._engine.containers.remove_later(container)
+            # By its name: the engine may have made it when nobody waited for its answer any more.
+            self._engine.containers.remove_later(self._name)
 
 
 class _Ending:
@@ -136,36 +140,58 @@ class _Ending:
         self._cancellation = cancellation
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ladder: list[tuple[float, str]] = []
+        self._give_up_at: float | None = None
         self.cancelled = False
         self.timed_out = False
 
-    def follow(self, stream: Hijacked, on_output: OutputSink) -> None:
+    def follow(self, stream: Hijacked, end: Exit, on_output: OutputSink) -> int:
+        """The exit code. A container may close its output long before it ends. Raises EngineError when it
+        does not end, and when the engine is lost."""
         split = Demultiplexer(on_output)
+        code: int | None = None
+        output_open = True
         wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         forget = self._cancellation.on_cancel(lambda: os.eventfd_write(wake, 1))
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
+        poll.register(end.fileno(), select.POLLIN)
         poll.register(wake, select.POLLIN)
         try:
-            while True:
+            while output_open or code is None:
                 ready = {stream.fileno()}
                 if not stream.has_early:
                     ready = {fd for fd, _ in poll.poll(self._patience_ms())}
                 if stream.fileno() in ready:
                     piece = stream.receive()
-                    if not piece:
-                        return
                     split.feed(piece)
+                    if not piece:
+                        poll.unregister(stream.fileno())
+                        output_open = False
+                if end.fileno() in ready:
+                    poll.unregister(end.fileno())
+                    code = end.code()
+                    self._ladder, self._deadline = [], None
+                    self._give_up_at = time.monotonic() + OUTPUT_TIMEOUT_S
                 if wake in ready:
                     os.eventfd_read(wake)
                     self._stop(cancelled=True)
-                self._climb()
+                if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
+                    if code is not None:
+                        break
+                    raise EngineError(
+                        f"the container {self._container[:12]} does not end, although it was killed",
+                        hint="see what the engine does: `docker ps`, `journalctl -u docker`",
+                    )
+                if code is None:
+                    self._climb()
+            return code if code is not None else -1
         finally:
             forget()
             os.close(wake)
 
     def _patience_ms(self) -> float | None:
-        times = [at for at, _ in self._ladder[:1]] + ([self._deadline] if self._deadline is not None else [])
+        times = [at for at, _ in self._ladder[:1]]
+        times += [at for at in (self._deadline, self._give_up_at) if at is not None]
         return None if not times else max(0.0, (min(times) - time.monotonic()) * 1000 + 1)
 
     def _climb(self) -> None:
@@ -174,7 +200,10 @@ class _Ending:
             self._deadline = None
             self._stop(cancelled=False)
         while self._ladder and now >= self._ladder[0][0]:
-            self._engine.containers.kill(self._container, self._ladder.pop(0)[1])
+            number = self._ladder.pop(0)[1]
+            self._engine.containers.kill(self._container, number, timeout_s=KILL_TIMEOUT_S)
+            if number == "SIGKILL":
+                self._give_up_at = time.monotonic() + GONE_TIMEOUT_S
 
     def _stop(self, *, cancelled: bool) -> None:
         now = time.monotonic()

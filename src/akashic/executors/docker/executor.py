@@ -63,6 +63,7 @@ class DockerExecutor:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._places = KeptPlaces(folder, lambda: self.engine, lambda path: self._remove_folder(path, ""))
+        self._left_behind: set[str] = set()
         self._around = Surroundings(
             options=options,
             tool_cache=os.path.realpath(tool_cache),
@@ -72,6 +73,7 @@ class DockerExecutor:
             claim=self._claim,
             remove_folder=self._remove_folder,
             places=self._places,
+            left_behind=self._left_behind,
         )
 
     @property
@@ -109,6 +111,8 @@ class DockerExecutor:
             raise
 
     def _open(self, spec: SandboxSpec, cancellation: Cancellation, say: Say) -> DockerSandbox:
+        if self._left_behind:
+            self.sweep()
         container, options = self._wanted(spec)
         planned = [services.plan(service) for service in spec.services]
         around = self._around
@@ -136,6 +140,8 @@ class DockerExecutor:
 
     def end_run(self) -> None:
         self._places.end_run()
+        if self._left_behind:
+            self.sweep()
 
     def finish(self) -> None:
         """See `akashic.executors.protocol.Executor`; a sandbox's folder goes when it is closed."""
@@ -146,13 +152,18 @@ class DockerExecutor:
 
     def sweep(self) -> Sequence[str]:
         pruned = self._places.prune()
-        folders = [path for path in sweeping.dead_folders(self._work) if not self._places.is_kept(path)]
+        folders = sweeping.dead_folders(self._work)
+        left_behind = set(self._left_behind)
+        folders += [path for mark in left_behind if os.path.isdir(path := f"{self._work}/{mark}")]
         try:
-            removed = list(sweeping.sweep_engine(self.engine))
+            removed = list(sweeping.sweep_engine(self.engine, left_behind))
         except (EngineError, ExecutorError):
-            # No engine, no containers; who needs one is told when a job is opened.
-            removed = []
+            # Who needs an engine is told when a job is opened. The folders tell the next sweep what is left.
+            return pruned
+        self._left_behind -= left_behind
         for folder in folders:
+            if self._places.is_kept(folder):
+                continue
             self._remove_folder(folder, "")
             removed.append(f"removed the sandbox {os.path.basename(folder)}")
         with contextlib.suppress(EngineError, ExecutorError):

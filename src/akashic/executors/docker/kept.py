@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from akashic.containers.engine import Engine
-from akashic.containers.errors import EngineError
+from akashic.containers.errors import EngineError, EngineMissing
 from akashic.executors.docker import mounting
 from akashic.executors.host import keeping
 from akashic.executors.host.keeping import Kept
@@ -26,7 +26,7 @@ REPOSITORY = "akashic-kept"
 """Images of kept places are called so, with the place's mark as tag."""
 FOLDER = "dev.akashic.kept"
 """The label of such an image: the folder that it belongs to, which names the state folder, too."""
-REMOVE_ATTEMPTS = 100
+REMOVE_TIMEOUT_S = 5.0
 REMOVE_PAUSE_S = 0.05
 """An image is free a moment after the end of its last container; what is left then the next sweep removes."""
 
@@ -119,7 +119,7 @@ class KeptPlaces:
 
     def _remove(self, folder: str) -> None:
         self._remove_folder(folder)
-        self._remove_image(f"{REPOSITORY}:{os.path.basename(folder)}", attempts=1)
+        self._remove_image(f"{REPOSITORY}:{os.path.basename(folder)}")
 
     def end_run(self) -> None:
         """Remove the images of places that this process took up and that are not kept again."""
@@ -127,7 +127,7 @@ class KeptPlaces:
             used, self._used = self._used, set()
         for name in used:
             if not keeping.is_kept(self._work, name.rpartition(":")[2]):
-                self._remove_image(name, attempts=REMOVE_ATTEMPTS)
+                self._remove_image(name, timeout_s=REMOVE_TIMEOUT_S)
 
     def sweep_images(self) -> None:
         """Remove images whose place is gone. Raises EngineError."""
@@ -135,17 +135,21 @@ class KeptPlaces:
             folder = image.labels.get(FOLDER, "")
             ours = os.path.dirname(folder) == self._work
             if ours and not os.path.isdir(folder):
-                self._remove_image(f"{REPOSITORY}:{os.path.basename(folder)}", attempts=1)
+                self._remove_image(f"{REPOSITORY}:{os.path.basename(folder)}")
 
-    def _remove_image(self, name: str, *, attempts: int) -> None:
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(REMOVE_PAUSE_S)
+    def _remove_image(self, name: str, *, timeout_s: float = 0.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
             try:
                 self._engine().images.remove(name)
-            except (EngineError, ExecutorError):
-                continue
-            return
+            except (EngineMissing, ExecutorError):
+                return
+            except EngineError:
+                if time.monotonic() >= deadline:
+                    return
+                time.sleep(REMOVE_PAUSE_S)
+            else:
+                return
 
 
 def _is_own(path: str, mounts: Sequence[str]) -> bool:

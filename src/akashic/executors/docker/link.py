@@ -19,6 +19,10 @@ from akashic.executors.launching import Command
 from akashic.executors.protocol import ExecutorError
 
 SOCKET_NAME = ".akashic"
+ANSWER_TIMEOUT_S = 60.0
+"""For the agent to start a process: it answers when the kernel has loaded the program."""
+REAP_TIMEOUT_S = 10.0
+"""For the status of a process that was killed."""
 _WRONG_FOLDER = 1 << 16
 _LOST = 128 + 9
 
@@ -41,7 +45,7 @@ class RemoteChild:
             self._link.send(("signal", self.pid, int(number)))
 
     def reap(self) -> int:
-        content = os.read(self._status, 4) if self._status >= 0 else b""
+        content = _answer(self._status, 4, REAP_TIMEOUT_S) if self._status >= 0 else b""
         if self._status >= 0:
             os.close(self._status)
             self._status = -1
@@ -68,10 +72,12 @@ class AgentDoor:
             self.close()
             raise
 
-    def wait(self, timeout_s: float) -> AgentLink | None:
-        """The agent, None when it has not come in time."""
-        ready, _, _ = select.select([self._listener], [], [], timeout_s)
-        if not ready:
+    def wait(self, timeout_s: float, wake: int) -> AgentLink | None:
+        """The agent, None when it has not come in time, or when `wake` can be read from."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        if self._listener.fileno() not in {fd for fd, _ in poll.poll(timeout_s * 1000)}:
             return None
         channel, _ = self._listener.accept()
         return AgentLink(channel)
@@ -88,12 +94,13 @@ class AgentLink:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        channel.settimeout(ANSWER_TIMEOUT_S)
         self._lock = threading.Lock()
         credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, self.uid, self.gid = struct.unpack("3i", credentials)
         self.pid = pid
         self.lost = False
-        """Whether the container went away under a process of ours."""
+        """Whether the container went away under a process of ours, or does not answer any more."""
         self._end = -1
         with contextlib.suppress(OSError):
             self._end = os.pidfd_open(pid)
@@ -108,7 +115,7 @@ class AgentLink:
             raise
         finally:
             os.close(status_end)
-        answer = os.read(status, 8)
+        answer = _answer(status, 8, ANSWER_TIMEOUT_S)
         failure, pid = int.from_bytes(answer[:4], "little"), int.from_bytes(answer[4:], "little")
         if len(answer) == 8 and not failure:
             return RemoteChild(self, pid, status)
@@ -155,3 +162,10 @@ class AgentLink:
         os.close(self._end)
         self._end = -1
         return ended
+
+
+def _answer(status: int, size: int, timeout_s: float) -> bytes:
+    """What the agent says, shorter when it is gone or does not answer: its container may be paused."""
+    poll = select.poll()
+    poll.register(status, select.POLLIN)
+    return os.read(status, size) if poll.poll(timeout_s * 1000) else b""

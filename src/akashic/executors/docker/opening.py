@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 
 from akashic.cancellation import Cancellation
 from akashic.containers.engine import Engine
-from akashic.containers.errors import EngineError
+from akashic.containers.errors import EngineError, NotFound
 from akashic.containers.images import ImageInfo
 from akashic.containers.references import is_image_id, parse_image_name
 from akashic.errors import Interrupted
@@ -40,7 +41,9 @@ from akashic.executors.protocol import (
     ServiceInfo,
 )
 
-AGENT_TIMEOUT_S = 30.0
+AGENT_TIMEOUT_S = 60.0
+AGENT_LOOK_S = 2.0
+"""How often it is looked whether the container still runs, while its agent has not come."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_NETWORK = "bridge"
 _ARCHITECTURES = {"amd64": "X64", "arm64": "ARM64", "arm": "ARM", "386": "X86"}
@@ -50,7 +53,7 @@ _ARCHITECTURES = {"amd64": "X64", "arm64": "ARM64", "arm": "ARM", "386": "X86"}
 class Surroundings:
     """What all sandboxes of an executor share; see `DockerExecutor`. `claim` makes a sandbox's folder or
     takes a kept one up, `remove_folder` takes it away, with the help of a container of the image where that
-    needs one."""
+    needs one. `left_behind`: see `Belongings`."""
 
     options: ContainerOptions
     tool_cache: str
@@ -60,6 +63,7 @@ class Surroundings:
     claim: Callable[[SandboxSpec], tuple[str, Kept | None]]
     remove_folder: Callable[[str, str], None]
     places: KeptPlaces
+    left_behind: set[str]
 
 
 class Opening:
@@ -77,7 +81,9 @@ class Opening:
         say: Say,
     ) -> None:
         self._around = around
-        self._engine = engine
+        # What takes things back speaks to the engine itself: it has to go on after a request to stop.
+        self._engine_to_end = engine
+        self._engine = engine.under(cancellation)
         self._spec = spec
         self._container = container
         self._options = options
@@ -103,7 +109,8 @@ class Opening:
         mark = os.path.basename(folder)
         layout = Layout(folder=folder, tools=self._around.tool_cache, workspace="")
         labels = labels_of(mark, self._spec.run_id, self._spec.job_key)
-        belongings = Belongings(self._engine, layout, mark, labels)
+        left_behind = self._around.left_behind
+        belongings = Belongings(self._engine_to_end, layout, mark, labels, left_behind=left_behind)
         image_id = ""
         try:
             repository = self._spec.repository if self._kept is None else self._kept.repository
@@ -123,7 +130,7 @@ class Opening:
                 sandbox.restore(self._kept.trees, self._kept.overlays)
             return sandbox
         except BaseException:
-            belongings.give_back(lambda path: self._undo(path, image_id))
+            belongings.give_back(lambda path: self._undo(path, image_id), keeps=self._kept is not None)
             raise
 
     def _undo(self, folder: str, image: str) -> None:
@@ -221,9 +228,11 @@ class Opening:
         config = self._config(belongings, image)
         door = AgentDoor(belongings.layout.host(TEMP))
         try:
+            # What the engine makes when nobody waits for its answer any more is found by its name.
+            belongings.container = name = f"akashic-{belongings.mark}"
             belongings.container = self._engine.containers.create(
                 config,
-                name=f"akashic-{belongings.mark}",
+                name=name,
                 platform=self._options.platform or self._around.options.platform,
             )
             self._engine.containers.start(belongings.container)
@@ -232,20 +241,37 @@ class Opening:
             door.close()
 
     def _await_agent(self, belongings: Belongings, door: AgentDoor) -> AgentLink:
-        link = door.wait(AGENT_TIMEOUT_S)
-        if link is not None:
-            return link
-        why = "the engine does not share this machine's kernel (a remote engine, or one in a virtual machine)"
+        why = ""
+        deadline = time.monotonic() + AGENT_TIMEOUT_S
+        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        forget = self._cancellation.on_cancel(lambda: os.eventfd_write(wake, 1))
         try:
-            info = self._engine.containers.inspect(belongings.container)
-            if not info.running:
-                why = f"its first process ended with exit code {info.exit_code}"
-        except EngineError as error:
-            why = error.message
+            while not why and time.monotonic() < deadline:
+                link = door.wait(AGENT_LOOK_S, wake)
+                if link is not None:
+                    return link
+                self._go_on()
+                why = self._ended(belongings.container)
+        finally:
+            forget()
+            os.close(wake)
+        why = why or (
+            "the engine does not share this machine's kernel (a remote engine, or one in a virtual machine)"
+        )
         raise ExecutorError(
             f"the container of job {self._spec.job_key} ({self._container.image}) does not answer: {why}",
             hint="use an engine of this machine, with an image for Linux",
         )
+
+    def _ended(self, container: str) -> str:
+        """Why nobody will come from a container any more; empty while it runs."""
+        try:
+            info = self._engine.containers.inspect(container)
+        except NotFound:
+            return "its first process ended at once, and the engine has removed it"
+        except EngineError as error:
+            return error.message
+        return "" if info.running else f"its first process ended with exit code {info.exit_code}"
 
     def _config(self, belongings: Belongings, image: ImageInfo) -> dict[str, Any]:
         around, spec, options, wanted = self._around, self._spec, self._options, self._around.options

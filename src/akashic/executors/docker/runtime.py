@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from hashlib import sha256
 
-from akashic.executors.docker import agent
+from akashic.executors import agent
 from akashic.executors.protocol import ExecutorError
 
 MOUNTED_AT = "/__e/agent"

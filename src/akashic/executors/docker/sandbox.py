@@ -139,6 +139,8 @@ class DockerSandbox:
             info = self._engine.containers.inspect(self._belongings.container)
             if info.out_of_memory:
                 why = "it was out of memory"
+            elif info.status == "paused":
+                why = f"it is paused (`docker unpause {info.name}` lets it go on)"
             elif not info.running:
                 why = f"it ended with exit code {info.exit_code}"
         except EngineError as error:
@@ -348,7 +350,7 @@ class DockerSandbox:
         self._roots.close()
         # While the container is there: what it changed in its image goes with it.
         kept = self._keep()
-        self._belongings.give_back(mounting.unmount_below if kept else self._remove_folder)
+        self._belongings.give_back(mounting.unmount_below if kept else self._remove_folder, keeps=kept)
         if kept:
             self._places.prune()
         self._leftovers.close()

@@ -77,6 +77,8 @@ def start(
     """Create and start it, without waiting for its health. With `publish` its ports are this machine's too;
     one that is taken becomes any other. Raises ServiceFailed."""
     config = _config(service, image, network, labels)
+    # What the engine makes when nobody waits for its answer any more is found by its name.
+    service.container = name
     if publish:
         config["HostConfig"]["PortBindings"] = published(service.ports)
         config["ExposedPorts"] = {port.key: {} for port in service.ports}
@@ -178,13 +180,15 @@ def wait_healthy(engine: Engine, service: Service, cancellation: Cancellation) -
     pause = PROBE_FIRST_S
     while True:
         said: list[bytes] = []
-        code = _probe(engine, service, check.argv, said, cancellation)
+        code = _probe(engine, service, check.argv, said, cancellation, check.timeout_s or budget_s)
         if code == 0:
             return
         _must_run(engine, service)
         if time.monotonic() + pause > deadline:
             lines = b"".join(said).decode(errors="replace").strip().splitlines()
-            last = f" (the check said: {lines[-1]})" if lines else f" (the check ended with {code})"
+            last = f" (the check ended with {code})" if code >= 0 else " (the check did not end in time)"
+            if lines:
+                last = f" (the check said: {lines[-1]})"
             raise _failed(engine, service, f"did not become healthy{last}")
         if cancellation.wait(pause):
             raise Interrupted(f"stopped while waiting for service {service.spec.name}: {cancellation.reason}")
@@ -192,11 +196,16 @@ def wait_healthy(engine: Engine, service: Service, cancellation: Cancellation) -
 
 
 def _probe(
-    engine: Engine, service: Service, argv: Sequence[str], said: list[bytes], cancellation: Cancellation
+    engine: Engine,
+    service: Service,
+    argv: Sequence[str],
+    said: list[bytes],
+    cancellation: Cancellation,
+    timeout_s: float,
 ) -> int:
     try:
         return engine.containers.exec(
-            service.container, argv, on_output=said.append, cancellation=cancellation
+            service.container, argv, on_output=said.append, cancellation=cancellation, timeout_s=timeout_s
         )
     except (Conflict, NotFound):
         return -1  # It does not run: the caller looks why.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from akashic.containers.engine import Engine
+from akashic.containers.errors import EngineError, EngineMissing
 from akashic.executors.docker import mounting
 from akashic.executors.docker.labels import JOB, OWNER, RUN, SANDBOX, is_dead
 from akashic.executors.docker.layout import bind
@@ -14,26 +16,41 @@ from akashic.executors.host.marker import is_alive as owner_alive
 from akashic.executors.host.marker import read_owner
 from akashic.executors.host.sandbox_folder import remove_folder
 
+REMOVE_TIMEOUT_S = 300.0
+"""For the removal of a job's files by a container."""
 
-def sweep_engine(engine: Engine) -> Sequence[str]:
-    """Remove containers, networks and volumes whose owner has ended; a line for each. Raises EngineError."""
+
+def sweep_engine(engine: Engine, left_behind: Collection[str] = ()) -> Sequence[str]:
+    """Remove containers, networks and volumes whose owner has ended, and those of the sandboxes with these
+    marks; a line for each. What the engine still uses stays for the next time. Raises EngineMissing."""
     removed = []
+
+    def to_go(labels: Mapping[str, str]) -> bool:
+        return is_dead(labels.get(OWNER, "")) or labels.get(SANDBOX, "") in left_behind
+
     for container in engine.containers.list(labels=(OWNER,)):
-        if is_dead(container.labels.get(OWNER, "")):
-            engine.containers.remove(container.id)
+        if to_go(container.labels) and _done(partial(engine.containers.remove, container.id)):
             removed.append(f"removed a container{_whose(container.labels)}")
     for network in engine.networks.list(labels=(OWNER,)):
-        if is_dead(network.labels.get(OWNER, "")):
-            engine.networks.remove(network.id)
+        if to_go(network.labels) and _done(partial(engine.networks.remove, network.id)):
             removed.append(f"removed the network {network.name}{_whose(network.labels)}")
     for volume in engine.volumes.list(labels=(OWNER,)):
-        if is_dead(volume.labels.get(OWNER, "")):
-            engine.volumes.remove(volume.id)
+        if to_go(volume.labels) and _done(partial(engine.volumes.remove, volume.id)):
             removed.append(f"removed the volume {volume.name}{_whose(volume.labels)}")
     return removed
 
 
-def _whose(labels: dict[str, str]) -> str:
+def _done(remove: Callable[[], None]) -> bool:
+    try:
+        remove()
+    except EngineMissing:
+        raise
+    except EngineError:
+        return False
+    return True
+
+
+def _whose(labels: Mapping[str, str]) -> str:
     return f" of job {labels.get(JOB, '?')} in run {labels.get(RUN, '?')} ({labels.get(SANDBOX, '?')})"
 
 
@@ -76,7 +93,7 @@ def remove_with_engine(engine: Engine, folder: str, image: str, runtime: str) ->
     )
     try:
         engine.containers.start(container)
-        engine.containers.wait(container)
+        engine.containers.wait(container, timeout_s=REMOVE_TIMEOUT_S)
     finally:
         engine.containers.remove(container)
     remove_folder(folder)
