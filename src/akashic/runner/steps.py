@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from akashic.cancellation import Cancellation
+from akashic.engine.evaluation import not_a_flag
 from akashic.engine.requests import Conclusion, StepReport
 from akashic.errors import AkashicError
 from akashic.runner.actions.dispatch import run_action
@@ -21,7 +22,7 @@ from akashic.runner.calls import TIMEOUT_SOURCE, Body, Call, Ended
 from akashic.runner.scripts import run_script
 from akashic.runner.state import Frame, JobState
 from akashic.workflow.expressions import Scope, Status, condition, interpolate
-from akashic.workflow.expressions.coercion import to_number, to_string, truthy
+from akashic.workflow.expressions.coercion import to_number, to_string
 from akashic.workflow.model import Step, Template
 
 STEP_MINUTES_MAX = 360.0
@@ -193,11 +194,13 @@ class StepRunner:
         if template is None or outcome not in ("failure", "timed_out"):
             return outcome
         try:
-            forgiven = truthy(interpolate(template.value, call.scope, template.position))
+            forgiven = interpolate(template.value, call.scope, template.position)
         except AkashicError as error:
             call.fail(error.message)
             return outcome
-        return "success" if forgiven else outcome
+        if not isinstance(forgiven, bool):
+            call.fail(f"{template.position}: {not_a_flag('continue-on-error', forgiven)}")
+        return "success" if forgiven is True else outcome
 
     def _limit(self, call: Call) -> None:
         template = call.step.timeout_minutes
@@ -270,9 +273,18 @@ def _scope(call: Call) -> None:
     own = _env(step.env, state.scope(frame, frame.env)) if step.env is not None else None
     call.env = {**frame.env, **own} if own else dict(frame.env)
     scope = state.scope(frame, call.env, with_status=True)
+    if frame.parent is not None and scope.status is not None:
+        # GitHub's "Contexts": for a composite action, its result so far.
+        github["action_status"] = _result_so_far(scope.status)
     call.scope = Scope(
         contexts={**scope.contexts, "github": github}, status=scope.status, hash_files=scope.hash_files
     )
+
+
+def _result_so_far(status: Status) -> str:
+    if status.failure:
+        return "failure"
+    return "cancelled" if status.cancelled else "success"
 
 
 def _env(template: Template, scope: Scope) -> dict[str, str]:
