@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from akashic.journal.protocol import JournalDamaged, JournalUnavailable, NewRecord
-from akashic.journal.sqlite import SqliteJournal
+from akashic.journal.sqlite import LOG_BYTES_MAX, SqliteJournal
 
 APPENDER = """
 import sys
@@ -343,3 +344,150 @@ def test_durable_records_are_named_by_the_head_file_and_the_others_at_close(path
     assert head.read_bytes().startswith(b"00000000000000000001 ")
     journal.close()
     assert head.read_bytes().startswith(b"00000000000000000002 ")
+
+
+# -- tidying
+
+
+def with_long_log(path: Path) -> SqliteJournal:
+    journal = SqliteJournal(path, busy_timeout_s=5.0)
+    for number in range(4):
+        journal.append(
+            "run/long", [NewRecord("A", b"%d" % number + bytes(LOG_BYTES_MAX // 3))], at=1.0,
+            expected_version=number, durable=number == 2,
+        )  # fmt: skip
+    assert log_bytes(path) > LOG_BYTES_MAX
+    return journal
+
+
+def log_bytes(path: Path) -> int:
+    return path.with_name(path.name + "-wal").stat().st_size
+
+
+def busy_timeout_ms(journal: SqliteJournal) -> int:
+    return int(journal._connection.execute("PRAGMA busy_timeout").fetchone()[0])
+
+
+def test_a_long_log_is_emptied_and_nothing_else_changes(path: Path) -> None:
+    journal = with_long_log(path)
+    before = list(journal.read_all())
+    journal.tidy()
+    assert log_bytes(path) == 0
+    assert list(journal.read_all()) == before
+    assert journal.verify() == [] and journal.lost_tail() is None
+    assert busy_timeout_ms(journal) == 5000
+    journal.append("run/long", [NewRecord("A", b"")], at=1.0, expected_version=4)
+    journal.close()
+    assert faults(path) == []
+
+
+def test_a_short_log_is_left_as_it_is(path: Path) -> None:
+    journal = SqliteJournal(path)
+    journal.append("run/a", [NewRecord("A", b"")], at=1.0, expected_version=0)
+    before = log_bytes(path)
+    journal.tidy()
+    assert 0 < log_bytes(path) == before
+    journal.close()
+    journal.tidy()
+
+
+def test_what_only_reads_empties_nothing(path: Path) -> None:
+    journal = with_long_log(path)
+    before = log_bytes(path)
+    reader = SqliteJournal(path, read_only=True)
+    reader.tidy()
+    assert log_bytes(path) == before
+    reader.close()
+    journal.close()
+
+
+@pytest.mark.parametrize("work", ["BEGIN IMMEDIATE", "BEGIN"])
+def test_somebody_else_at_work_is_neither_waited_for_nor_disturbed(path: Path, work: str) -> None:
+    journal = with_long_log(path)
+    before = list(journal.read_all())
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    other.execute(work)
+    seen = other.execute("SELECT count(*) FROM records").fetchone()
+    # Who wrote last cannot have been seen by this reader; a log that it still reads must stay.
+    if work == "BEGIN":
+        journal.append("run/long", [NewRecord("A", b"")], at=1.0, expected_version=4)
+        before = list(journal.read_all())
+    journal.tidy()
+    assert log_bytes(path) > 0
+    assert other.execute("SELECT count(*) FROM records").fetchone() == seen
+    other.execute("COMMIT")
+    other.close()
+    assert busy_timeout_ms(journal) == 5000, "an append waits for others as before"
+    assert list(journal.read_all()) == before and journal.verify() == []
+    journal.tidy()
+    assert log_bytes(path) == 0
+    journal.close()
+    assert faults(path) == []
+
+
+def test_writers_of_other_processes_lose_nothing_while_one_tidies(path: Path) -> None:
+    SqliteJournal(path).close()
+    journal = SqliteJournal(path)
+    children = [spawn(path, "any", 60) for _ in range(2)]
+    while any(child.poll() is None for child in children):
+        journal.append("run/mine", [NewRecord("A", bytes(LOG_BYTES_MAX))], at=1.0, expected_version=None)
+        journal.tidy()
+    for child in children:
+        child.communicate(timeout=60)
+        assert child.returncode == 0
+    assert journal.version("run/shared") == 2 * 60 * 2
+    assert journal.verify() == [] and journal.lost_tail() is None
+    journal.close()
+
+
+def test_a_tidying_that_fails_leaves_the_journal_as_patient_as_it_was(path: Path) -> None:
+    journal = with_long_log(path)
+    real = journal._connection
+
+    class Failing:
+        def execute(self, statement: str, *arguments: object) -> object:
+            if "checkpoint" in statement:
+                raise sqlite3.OperationalError("disk I/O error")
+            return real.execute(statement, *arguments)
+
+    journal._connection = Failing()  # type: ignore[assignment]
+    with pytest.raises((JournalUnavailable, JournalDamaged)):
+        journal.tidy()
+    journal._connection = real
+    assert busy_timeout_ms(journal) == 5000
+    journal.close()
+
+
+SYNCS = """
+import os, sys
+from akashic.journal.protocol import NewRecord
+from akashic.journal.sqlite import SqliteJournal
+journal = SqliteJournal(sys.argv[1])
+for durable in (False, False, True, False):
+    os.write(1, b"durable\\n" if durable else b"lazy\\n")
+    journal.append("run/a", [NewRecord("A", b"")], at=1.0, expected_version=None, durable=durable)
+os.write(1, b"closed\\n")
+journal.close()
+"""
+
+
+def test_what_was_not_durable_alone_is_synced_with_the_next_that_is(path: Path, tmp_path: Path) -> None:
+    """The log is one file: a sync of it is one of all that was appended before."""
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace")
+    told = tmp_path / "calls"
+    calls = ("strace", "-f", "-y", "-o", str(told), "-e", "trace=fsync,fdatasync,write")
+    done = subprocess.run([*calls, sys.executable, "-c", SYNCS, str(path)], capture_output=True, text=True)
+    if "ptrace" in done.stderr and done.returncode:
+        pytest.skip("this machine does not let strace look on")
+    assert done.returncode == 0, done.stderr
+    parts: list[list[str]] = [[]]
+    for line in told.read_text().splitlines():
+        if "write(1<" in line:
+            parts.append([])
+        elif "sync(" in line:
+            parts[-1].append(line)
+    lazy, also_lazy, durable, last, closed = parts[1:]
+    assert lazy == also_lazy == last == []
+    assert len(durable) == 1 and "journal.db-wal" in durable[0]
+    assert any("journal.db-wal" in line for line in closed), "what was lazy at the end is synced by closing"

@@ -135,8 +135,10 @@ class SqliteJournal:
             if self._closed or self.read_only or not log.exists() or log.stat().st_size <= LOG_BYTES_MAX:
                 return
             self._connection.execute("PRAGMA busy_timeout = 0")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout_s * 1000)}")
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout_s * 1000)}")
 
     def close(self) -> None:
         with self._lock:
