@@ -1,4 +1,4 @@
-"""Our side of a job's agent (`agent.py`): starts it, asks it for processes, ends it with all of them."""
+"""Our side of a job's agent (`executors/agent.py`): starts it, asks it for processes, ends it with all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from akashic.executors.launching import Command, signal_group
 from akashic.executors.protocol import ExecutorError
 
 _WRONG_FOLDER = 1 << 16
-_AGENT = os.path.join(os.path.dirname(__file__), "agent.py")
+_AGENT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "agent.py")
 
 
 class AgentChild:
@@ -72,8 +72,8 @@ class AgentLauncher:
         return self._process.pid
 
     def launch(self, command: Command) -> AgentChild:
-        uid, gid = command.user or (-1, -1)
-        body = marshal.dumps((list(command.argv), dict(command.env), command.cwd, uid, gid))
+        user = command.user or ()
+        body = marshal.dumps(("run", list(command.argv), dict(command.env), command.cwd, *user))
         status, status_end = os.pipe()
         try:
             rights = array.array("i", [command.stdin, command.output, status_end])
