@@ -108,6 +108,8 @@ def test_a_huge_file_is_refused(checkout: Checkout) -> None:
         ((".github/workflows/release.yml",), ["release"]),
         ((".github/workflows",), ["ci", "release"]),
         (("release", "ci", "ci.yml"), ["release", "ci"]),
+        (("ci-files",), ["other"]),
+        (("./ci-files/other.yml",), ["other"]),
     ],
 )
 def test_workflows_are_chosen_by_name(
@@ -115,6 +117,7 @@ def test_workflows_are_chosen_by_name(
 ) -> None:
     checkout.workflow()
     checkout.workflow(name="release.yml")
+    checkout.write("ci-files/other.yml", "on: push")
     checkout.commit()
     paths = select_paths(tree_of(checkout), wanted, checkout.path, checkout.path)
     assert [Path(path).stem for path in paths] == expected

@@ -99,6 +99,14 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> type[Probe]:
     return Fresh
 
 
+def test_the_options_of_every_command_stand_after_a_part_of_it_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "c.json").write_text('{"env": {"A": 1}}', encoding="utf-8")
+    argv = ["expr", "eval", "env.A", "--context", "c.json", "--no-color", "-C", str(tmp_path)]
+    assert run(argv, capsys) == (0, "1\n", "")
+
+
 @pytest.mark.parametrize("argv", [["--json", "runs"], ["runs", "--json"]])
 def test_json_stands_before_or_after_the_command(argv: list[str], probe: type[Probe]) -> None:
     assert dispatch(argv) == 0

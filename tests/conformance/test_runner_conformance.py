@@ -40,6 +40,25 @@ CASES: list[tuple[str, str, list[str], str]] = [
         "success",
     ),
     (
+        "syntax: steps[*].continue-on-error is a Boolean, and text is none",
+        "- {run: exit 1, continue-on-error: \"${{ 'true' }}\"}\n- run: echo never",
+        ["!never"],
+        "failure",
+    ),
+    (
+        "syntax: a step's folder may be made by an earlier step, and may be an expression",
+        "- run: mkdir -p made/deep\n- {run: 'echo ${PWD##*/}', working-directory: \"${{ 'made' }}/deep\"}",
+        ["deep"],
+        "success",
+    ),
+    (
+        "commands: a carriage return belongs to the value",
+        "- run: printf 'A=1\\r\\nB<<E\\r\\nx\\r\\nE\\r\\n' >> $GITHUB_ENV\n"
+        "- run: test \"$A\" = $'1\\r' && test \"$B\" = $'x\\r' && echo kept",
+        ["kept"],
+        "success",
+    ),
+    (
         "syntax: shell unspecified is bash -e without pipefail",
         "- run: |\n    false | true\n    echo piped\n    false\n    echo never",
         ["piped", "!never"],

@@ -89,6 +89,24 @@ CASES = {
         {"a": "failure", "b": "success"},
         "failure",
     ),
+    "continue-on-error of text refuses the job": (
+        "a: continue-on-error: \"${{ 'true' }}\"",
+        {},
+        {"a": "failure"},
+        "failure",
+    ),
+    "continue-on-error of a key that the matrix lacks refuses the job": (
+        'a: continue-on-error: "${{ matrix.beta }}", strategy: {matrix: {i: [0]}}',
+        {},
+        {"a": "failure"},
+        "failure",
+    ),
+    "fail-fast of text refuses the job": (
+        "a: strategy: {fail-fast: \"${{ 'false' }}\", matrix: {i: [0]}}",
+        {},
+        {"a": "failure"},
+        "failure",
+    ),
     "an empty matrix refuses the job": (
         "a: strategy: {matrix: \"${{ fromJSON('{}') }}\"}",
         {},

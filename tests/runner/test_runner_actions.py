@@ -61,6 +61,37 @@ def test_defaults_of_inputs_are_evaluated_and_unknown_inputs_are_told(house: Any
     assert any("Unexpected input(s) 'whom'" in a.message for a in outcome.result.annotations)
 
 
+def test_a_composite_action_knows_its_own_result(house: Any, publish: Any) -> None:
+    steps = """
+- {shell: bash, run: "echo 1 ${{ github.action_status }}"}
+- {shell: bash, run: exit 1}
+- {shell: bash, run: "echo 2 ${{ github.action_status }} ${{ job.status }}", if: always()}
+"""
+    indented = steps.replace("\n", "\n    ")
+    publish("octo/own", {"action.yml": f"name: own\nruns:\n  using: composite\n  steps: {indented}"})
+    outcome = house.run("- uses: octo/own@v1\n- {if: always(), run: 'echo [${{ github.action_status }}]'}")
+    assert {"1 success", "2 failure success", "[]"} <= set(outcome.log.splitlines())
+
+
+def test_text_that_says_true_forgives_nothing(house: Any, publish: Any) -> None:
+    publish(
+        "octo/may",
+        {
+            "action.yml": """
+name: may
+inputs: {may: {default: "true"}}
+runs:
+  using: composite
+  steps:
+    - {shell: bash, run: exit 1, continue-on-error: "${{ inputs.may }}"}
+"""
+        },
+    )
+    outcome = house.run("- uses: octo/may@v1")
+    assert outcome.result.conclusion == "failure"
+    assert "continue-on-error must be true or false, got 'true'" in outcome.log
+
+
 def test_composite_actions_nest_and_a_failure_inside_fails_the_step(house: Any, publish: Any) -> None:
     publish(
         "octo/inner",

@@ -51,16 +51,16 @@ class WorkflowTree:
         self._from_commit = from_commit
         self._environ = environ
 
-    def names(self) -> list[str]:
-        """Paths of all workflow files, relative to the root, in order."""
+    def names(self, in_folder: str = FOLDER) -> list[str]:
+        """Paths of all workflow files of a folder, relative to the root, in order."""
         if self._from_commit:
-            listing = self._git("ls-tree", "-z", "--name-only", self._commit_path(FOLDER)) or b""
+            listing = self._git("ls-tree", "-z", "--name-only", self._commit_path(in_folder)) or b""
             names = [name for name in listing.decode("utf-8", "surrogateescape").split("\0") if name]
         else:
-            folder = self._root / FOLDER
+            folder = self._root / in_folder
             # Only files: reading a pipe or a device would never end.
             names = [one.name for one in folder.iterdir() if one.is_file()] if folder.is_dir() else []
-        return sorted(f"{FOLDER}/{name}" for name in names if name.endswith((".yml", ".yaml")))
+        return sorted(f"{in_folder}/{name}" for name in names if name.endswith((".yml", ".yaml")))
 
     def read(self, path: str) -> str:
         """A file's text. Raises UsageError when there is none in the tree or it is not UTF-8."""
@@ -117,6 +117,9 @@ def select_paths(tree: WorkflowTree, wanted: Iterable[str], root: Path, cwd: Pat
         ]
         if not fits and relative and absolute.is_file():
             fits = [relative]
+        if not fits and relative not in ("", "."):
+            # As with act: a folder that GitHub would not look into may be named.
+            fits = tree.names(relative)
         if not fits:
             known = ", ".join(Path(name).name for name in names) or "none"
             raise UsageError(f"{want}: no such workflow", hint=f"workflows here: {known}")

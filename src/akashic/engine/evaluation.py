@@ -35,18 +35,23 @@ def flag_of(template: Template | None, contexts: Mapping[str, Any], *, what: str
     """The value as true or false. Raises Refusal for anything else."""
     if template is None:
         return default
-    return as_flag(value_of(template, contexts), template.position, what=what, default=default)
+    return as_flag(value_of(template, contexts), template.position, what=what)
 
 
-def as_flag(value: Any, position: Position, *, what: str, default: bool) -> bool:
-    """An evaluated value as true or false. Raises Refusal for anything else."""
+def as_flag(value: Any, position: Position, *, what: str) -> bool:
+    """An evaluated value as true or false. Raises Refusal for anything else, as GitHub does ("Unexpected
+    value ''"): the text of an output is no Boolean, nor is a key that a matrix job lacks."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if value is None or value == "":
-        return default
-    raise Refusal(f"{position}: {what} must be true or false, got {to_string(value)!r}")
+    raise Refusal(f"{position}: {not_a_flag(what, value)}")
+
+
+def not_a_flag(what: str, value: Any) -> str:
+    """What is wrong with a value that should be true or false, and what to write instead."""
+    cure = "where it may be missing, write `${{ … || false }}`" if value in (None, "") else ""
+    if isinstance(value, str) and value:
+        cure = "text is compared: `${{ … == 'true' }}`"
+    return f"{what} must be true or false, got {to_string(value)!r}" + (f" ({cure})" if cure else "")
 
 
 def number_of(template: Template, contexts: Mapping[str, Any], *, what: str) -> float:

@@ -50,7 +50,7 @@ def strategy_of(strategy: Strategy | None, contexts: dict[str, Any]) -> tuple[bo
     if strategy is None:
         return True, 0
     fields = _fields(strategy, contexts)
-    fail_fast = as_flag(fields.get("fail-fast"), strategy.position, what="fail-fast", default=True)
+    fail_fast = "fail-fast" not in fields or as_flag(fields["fail-fast"], strategy.position, what="fail-fast")
     if "max-parallel" not in fields:
         return fail_fast, 0
     number = to_number(fields["max-parallel"])
