@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.app.checkout import Checkout
+from tests.waiting import eventually
 
 SOURCES = Path(__file__).parents[2] / "src"
 TIMEOUT_S = 60
@@ -70,14 +75,30 @@ def steps(*scripts: str, job: str = "build", more: str = "", head: str = "on: pu
     return f"name: ci\n{head}\njobs:\n  {job}:\n    runs-on: ubuntu-latest\n{more}    steps:\n{lines}"
 
 
-def living(marker: str) -> list[int]:
-    """Processes whose command line holds a word."""
+def living(marker: str, *, where: str = "cmdline") -> list[int]:
+    """Processes whose command line (or `environ`ment) holds a word."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
-                if marker.encode() in (folder / "cmdline").read_bytes():
+                if marker.encode() in (folder / where).read_bytes():
                     found.append(int(folder.name))
             except OSError:
                 continue
     return found
+
+
+@contextmanager
+def warm_server(cli: Cli) -> Iterator[None]:
+    """Let its commands leave a server, which is gone afterwards."""
+    # The path of a socket is short, pytest's folders are not.
+    with tempfile.TemporaryDirectory(prefix="w") as folder:
+        cli.env |= {"AKASHIC_WARM": "on", "XDG_RUNTIME_DIR": folder}
+        yield
+        cli("warm", "stop")
+        # One that has just begun listens to nobody yet.
+        for pid in living(f"XDG_RUNTIME_DIR={folder}\0", where="environ"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        gone = eventually(lambda: not living(f"XDG_RUNTIME_DIR={folder}\0", where="environ"))
+    assert gone, "a server was left behind"

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ import pytest
 
 from akashic.cli.warm import client, place
 from akashic.cli.warm.standing import Standing
-from tests.cli.cli_process import SOURCES, Cli, living, steps
+from tests.cli.cli_process import SOURCES, Cli, living, steps, warm_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
 
@@ -27,11 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server
 @pytest.fixture
 def warm(cli: Cli) -> Iterator[Cli]:
     """A checkout whose commands leave a server and use it."""
-    # The path of a socket is short, pytest's folders are not.
-    with tempfile.TemporaryDirectory(prefix="w") as folder:
-        cli.env |= {"AKASHIC_WARM": "on", "XDG_RUNTIME_DIR": folder}
+    with warm_server(cli):
         yield cli
-        cli("warm", "stop")
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -231,7 +227,7 @@ def test_a_folder_that_others_can_enter_is_not_trusted(warm: Cli) -> None:
     warm.commit("begin")
     (Path(warm.env["XDG_RUNTIME_DIR"]) / "akashic-warm").mkdir(mode=0o755)
     assert warm("run").returncode == 0
-    time.sleep(0.5)
+    until(lambda: not living(f"XDG_RUNTIME_DIR={warm.env['XDG_RUNTIME_DIR']}\0", where="environ"))
     assert warm.json("warm") == []
 
 

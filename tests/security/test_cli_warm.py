@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from akashic.cli.warm import client, place, server
-from tests.cli.cli_process import Cli, steps
+from tests.cli.cli_process import Cli, steps, warm_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
 WORKFLOW = ".github/workflows/ci.yml"
@@ -22,11 +21,8 @@ WORKFLOW = ".github/workflows/ci.yml"
 @pytest.fixture
 def warm(tmp_path: Path) -> Iterator[Cli]:
     cli = Cli(tmp_path / "shop", tmp_path / "home")
-    # The path of a socket is short, pytest's folders are not.
-    with tempfile.TemporaryDirectory(prefix="w") as folder:
-        cli.env |= {"AKASHIC_WARM": "on", "XDG_RUNTIME_DIR": folder}
+    with warm_server(cli):
         yield cli
-        cli("warm", "stop")
 
 
 def server_of(cli: Cli) -> int:
