@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,43 @@ def test_xml_that_is_no_report_is_left_alone() -> None:
         read_xml(b"<testsuite>", "test.xml")
 
 
+LCOV = b"SF:a\nLF:8\nLH:6\nend_of_record\nLF:2\nLH:0\n"
+SARIF = b'{"runs": [{"tool": {"driver": {"name": "scan"}}, "results": [{"level": "note"}, {}]}]}'
+GO_PROFILE = b"mode: set\nexample.org/a/a.go:1.1,2.2 3 1\nexample.org/a/a.go:4.1,5.2 1 0\n"
+COVERAGE_JSON = b'{"meta": {"format": 2}, "totals": {"percent_covered": 81.5}}'
+SAMPLES = {
+    JUNIT: read_xml,
+    COBERTURA: read_xml,
+    LCOV: read_lcov,
+    SARIF: read_sarif,
+    GO_PROFILE: read_go_profile,
+    COVERAGE_JSON: read_coverage_json,
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@given(at=st.integers(0, 400), cut=st.integers(0, 12), junk=st.binary(max_size=12), digits=st.booleans())
+def test_a_damaged_report_is_read_or_refused(
+    sample: bytes, at: int, cut: int, junk: bytes, digits: bool
+) -> None:
+    at %= len(sample)
+    if digits:
+        junk = b"9" * len(junk) * 20
+    reader = SAMPLES[sample]
+    assert reader(sample, "x") is not None
+    try:
+        report = reader(sample[:at] + junk + sample[at + cut :], "x")
+    except NoReportError as error:
+        assert str(error)
+    else:
+        assert report is None or report.coverage_percent is None or 0 <= report.coverage_percent <= 100
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_report_or_none(content: bytes) -> None:
-    for reader in (read_xml, read_lcov, read_sarif):
-        try:
-            reader(content, "x")
-        except NoReportError:
-            continue
+    for reader in set(SAMPLES.values()):
+        with suppress(NoReportError):
+            assert reader(content, "x") is None
 
 
 def test_links_and_other_names_are_not_read(tmp_path: Path) -> None:
@@ -208,12 +239,3 @@ def test_files_of_the_same_names_that_are_no_reports(tmp_path: Path) -> None:
     with pytest.raises(NoReportError):
         read_coverage_json(b"[" * 100_000, "c.json")
     assert read_go_profile(b"mode: set\n" + b"a" * 5000 + b":1.1,2.2 1 1\n", "c.out") is None
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_profile_or_none(content: bytes) -> None:
-    read_go_profile(b"mode: set\n" + content, "c.out")
-    try:
-        read_coverage_json(content, "c.json")
-    except NoReportError:
-        return
