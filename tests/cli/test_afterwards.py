@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import akashic.cli
 from akashic.app.application import Application
 from akashic.cli import afterwards as module
 from akashic.cli.afterwards import afterwards, do_rest
+from akashic.cli.warm.client import ENDED
+from akashic.cli.warm.worker import Request, _work
 from akashic.journal.protocol import NewRecord
 from akashic.journal.sqlite import LOG_BYTES_MAX
 from tests.cli.cli_process import Cli, steps
@@ -91,3 +97,32 @@ def test_who_watches_keeps_no_folder_of_a_run_that_has_ended(cli: Cli) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
+
+
+def test_a_worker_does_the_rest_when_its_client_knows_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, done = os.pipe(), tmp_path / "done"
+    channel, to_client = socket.socketpair()
+    line, to_server = socket.socketpair()
+    channel.settimeout(20)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            monkeypatch.setattr(akashic.cli, "work", lambda argv: 7)
+            afterwards(lambda: done.write_bytes(os.read(told[0], 1)))
+            afterwards(failing)
+            _work(Request("", ["akashic", "run"], {}, 0o022, []), to_client, to_server)
+        finally:
+            os._exit(99)
+    # Whoever is still at work here has to wait for what only comes after the answer.
+    answer = channel.recv(10)
+    os.write(told[1], b"x")
+    _, status = os.waitpid(pid, 0)
+    assert answer == ENDED + b"\7"
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert done.read_bytes() == b"x"
+    for end in (channel, to_client, line, to_server):
+        end.close()
+    for descriptor in told:
+        os.close(descriptor)
