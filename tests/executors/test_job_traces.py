@@ -1,11 +1,14 @@
+# ruff: noqa: PTH109, PTH115, PTH116, PTH208
 """Nothing that a job leaves reaches the next one, however it is left."""
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from akashic.executors.host import isolation
 from akashic.executors.host.executor import HostExecutor
 from akashic.executors.host.sandbox import HostSandbox
 from akashic.executors.protocol import SandboxSpec
-from tests.executors.contract import make_repository
+from tests.executors.contract import alive_with, make_repository
 
 pytestmark = pytest.mark.skipif(bool(isolation.probe().missing), reason="no namespaces on this machine")
 
@@ -145,7 +148,7 @@ def test_the_next_job_finds_what_the_first_one_found(jobs: Jobs) -> None:
     assert run(second, "cat", f"{second.home}/.cache/tool/kept") == "kept"
     jobs.close(second)
     assert (jobs.home / ".cache" / "tool" / "kept").read_text() == "kept"
-    assert sorted(os.listdir(jobs.home / ".cache")) == ["tool"]  # noqa: PTH208
+    assert sorted(os.listdir(jobs.home / ".cache")) == ["tool"]
 
 
 def test_who_still_holds_a_folder_of_an_ended_job_reaches_no_later_one(
@@ -181,3 +184,97 @@ def test_no_folder_of_a_closed_job_stays(jobs: Jobs, trust: str) -> None:
     state = jobs.folder / "state"
     assert sorted(path.name for path in state.iterdir()) == ["work"]
     assert list((state / "work").iterdir()) == []
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """What is mounted below a folder in the calling thread's view."""
+    lines = Path("/proc/thread-self/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines if line.split()[4].startswith(f"{folder}/")]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_thread_with_several_jobs_is_back_when_the_last_one_is_closed(
+    jobs: Jobs, order: tuple[int, ...]
+) -> None:
+    before = os.readlink("/proc/thread-self/ns/mnt"), os.getcwd()
+    opened = [jobs.open() for _ in order]
+    for number in order:
+        jobs.close(opened[number])
+        # In this view or out of it: no mount of a closed job keeps its folder from going.
+        assert not Path(opened[number].home).parent.exists()
+    assert (os.readlink("/proc/thread-self/ns/mnt"), os.getcwd()) == before
+    assert mounts_below(jobs.folder) == []
+
+
+def test_a_job_that_another_thread_closes_leaves_nothing_either(jobs: Jobs) -> None:
+    opened: list[HostSandbox] = []
+    go, ended = threading.Event(), threading.Event()
+
+    def own() -> None:
+        opened.append(jobs.open())
+        go.set()
+        ended.wait(20)
+
+    thread = threading.Thread(target=own)
+    thread.start()
+    assert go.wait(20)
+    run(opened[0], "bash", "-c", LEAVE)
+    jobs.close(opened[0])
+    ended.set()
+    thread.join()
+    assert list((jobs.folder / "state" / "work").iterdir()) == []
+    assert mounts_below(jobs.folder) == []
+
+
+@pytest.mark.parametrize("mode", ["strict", "off"])
+def test_a_process_that_cuts_itself_off_is_dead_before_the_next_job(jobs: Jobs, mode: str) -> None:
+    first = jobs.open(mode=mode)
+    word = f"akashic-test-{os.getpid()}-{mode}"
+    linger = (
+        f"(setsid env -i bash -c 'while :; do echo trace >> {first.home}/trace; sleep 0.01; done' {word} &)"
+    )
+    run(first, "bash", "-c", linger)
+    jobs.close(first)
+    assert alive_with(word) == []
+    assert not Path(first.home).exists()
+    second = jobs.open(mode=mode)
+    assert os.listdir(second.home) in ([], [".cache"])
+    jobs.close(second)
+
+
+def test_the_secrets_of_the_user_s_home_are_hidden_whatever_they_are(jobs: Jobs) -> None:
+    (jobs.home / ".ssh").mkdir()
+    (jobs.home / ".ssh" / "id").write_text("key")
+    (jobs.home / "elsewhere").mkdir()
+    (jobs.home / "elsewhere" / "credentials").write_text("key")
+    (jobs.home / ".aws").symlink_to("elsewhere")
+    (jobs.home / ".netrc").write_text("key")
+    (jobs.home / "config.npm").write_text("key")
+    (jobs.home / ".npmrc").symlink_to("config.npm")
+    (jobs.home / ".docker").symlink_to("/nowhere")
+    os.mkfifo(jobs.home / ".vault-token")
+    sandbox = jobs.open()
+    script = (
+        f"cd {jobs.home}; cat .netrc .npmrc config.npm; ls .ssh .aws elsewhere; touch .ssh/new .aws/new; true"
+    )
+    said = run(sandbox, "bash", "-c", script)
+    assert "key" not in said and "id" not in said.split() and "credentials" not in said
+    jobs.close(sandbox)
+    assert os.listdir(jobs.home / ".ssh") == ["id"], "what a job writes there is its own"
+    assert (jobs.home / ".ssh" / "id").read_text() == "key"
+    assert os.listdir(jobs.home / "elsewhere") == ["credentials"]
+
+
+def test_each_job_has_the_modes_that_this_process_gives(jobs: Jobs) -> None:
+    before = os.umask(0o077)
+    try:
+        private = jobs.open()
+        modes = [stat.S_IMODE(os.stat(path).st_mode) for path in folders_of(private)[:3]]
+        jobs.close(private)
+        os.umask(0o022)
+        shared = jobs.open()
+        assert modes == [0o700] * 3
+        assert [stat.S_IMODE(os.stat(path).st_mode) for path in folders_of(shared)[:3]] == [0o755] * 3
+        jobs.close(shared)
+    finally:
+        os.umask(before)
