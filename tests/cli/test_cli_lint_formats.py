@@ -57,5 +57,15 @@ def test_an_actions_file_is_checked_as_one(cli: Cli) -> None:
     assert "act/action.yml:2:50: error:" in result.stdout and "[script-injection]" in result.stdout
 
 
+def test_a_folder_stands_for_the_workflows_in_it(cli: Cli) -> None:
+    cli.write("ci/bad.yml", WORKFLOW)
+    cli.write("ci/readme.md", "no workflow")
+    result = cli("lint", "ci")
+    assert result.returncode == EXIT_FAILED and "ci/bad.yml:" in result.stdout
+    assert "readme" not in result.stdout
+    cli.write("empty/x.md", "")
+    assert cli("lint", "empty").returncode == EXIT_USAGE
+
+
 def test_what_is_no_file_is_told(cli: Cli) -> None:
     assert cli("lint", "nowhere.yml").returncode == EXIT_USAGE

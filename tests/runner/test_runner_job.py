@@ -248,6 +248,13 @@ def test_what_a_container_asks_for_is_refused_by_name_on_the_host(house: Any) ->
     outcome = house.run("container: node:20\nsteps:\n  - run: echo x")
     assert outcome.result.conclusion == "failure"
     assert "container" in outcome.result.reason and outcome.names == ["Set up job"]
+    assert re.match(r"\S+\.yml:\d+:\d+: job build runs in", outcome.result.reason)
+
+
+def test_an_action_that_cannot_be_found_is_told_with_its_place(house: Any) -> None:
+    outcome = house.run("- run: echo never\n- uses: octo/missing@v1")
+    assert outcome.result.conclusion == "failure" and outcome.names == ["Set up job"]
+    assert re.match(r"\S+\.yml:\d+:\d+: octo/missing@v1", outcome.result.reason), outcome.result.reason
 
 
 def test_hash_files_sees_the_workspace(house: Any) -> None:

@@ -42,6 +42,7 @@ from akashic.runner.variables import (
     runner_context,
     runner_variables,
 )
+from akashic.source.position import placed
 from akashic.workflow.expressions import Scope, interpolate
 from akashic.workflow.expressions.coercion import to_string
 
@@ -211,7 +212,7 @@ class _Attempt:
                 state.sandbox.keep(pack(self._before, self._secrets))
 
     def _not_started(self, set_up: PseudoStep, error: AkashicError) -> JobResult:
-        message = self._masker.mask_text(error.message)
+        message = self._masker.mask_text(placed(error.message, self._request.job.position))
         set_up.fail(message, self._masker.mask_text(error.hint))
         cancelled = self._cancellation.is_set()
         conclusion: Conclusion = "cancelled" if cancelled else "failure"

@@ -6,7 +6,6 @@ expressions" (status functions), "Workflow cancellation".
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from akashic.runner.breakpoints import ask_before, ask_failed
 from akashic.runner.calls import TIMEOUT_SOURCE, Body, Call, Ended
 from akashic.runner.scripts import run_script
 from akashic.runner.state import Frame, JobState
+from akashic.source.position import placed
 from akashic.workflow.expressions import Scope, Status, condition, interpolate
 from akashic.workflow.expressions.coercion import to_number, to_string
 from akashic.workflow.model import Step, Template
 
 STEP_MINUTES_MAX = 360.0
-_PLACE = re.compile(r"[^\n]*?:\d+:\d+: ")
 
 
 def shown_result(conclusion: Conclusion) -> str:
@@ -155,7 +154,7 @@ class StepRunner:
             with self._ended_in_time(call, already=already):
                 outcome = "cancelled" if ask_before(call) else body(call)
         except AkashicError as error:
-            call.fail(_placed(error.message, step))
+            call.fail(placed(error.message, step.position))
             if error.hint:
                 call.say(f"hint: {error.hint}")
             outcome = "failure"
@@ -244,12 +243,6 @@ class StepRunner:
             # What an expression gives may have lines of its own.
             return f"Run {_first_line(first)}"
         return f"Run {step.uses}" if step.uses else "step"
-
-
-def _placed(message: str, step: Step) -> str:
-    """What is wrong, with the place in the file: the step's own when the message names none."""
-    known = not step.position.line or _PLACE.match(message) is not None
-    return message if known else f"{step.position}: {message}"
 
 
 def _first_line(text: str) -> str:

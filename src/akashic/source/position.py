@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -21,6 +22,15 @@ class Position(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+_PLACE = re.compile(r"[^\n]*?:\d+:\d+: ")
+
+
+def placed(message: str, position: Position) -> str:
+    """What is wrong, with its place in the file: `position`, unless the message names one itself."""
+    known = not position.line or _PLACE.match(message) is not None
+    return message if known else f"{position}: {message}"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,19 +19,22 @@ HELP = "check workflow files: syntax, expressions, actions, script injection"
 FORMATS = ("text", "json", "sarif", "github")
 _WORKFLOWS = Path(".github", "workflows")
 _ACTION_FILES = ("action.yml", "action.yaml")
+_ENDINGS = (".yml", ".yaml")
 _COLORS = {"error": "31", "warning": "33", "info": "36"}
 _SARIF_LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 _GITHUB_LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="default: every file in .github/workflows")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="files or folders (every file in .github/workflows)"
+    )
     parser.add_argument("--format", choices=FORMATS, default=None, help="default: text")
 
 
 def run(args: argparse.Namespace, context: CommandContext) -> int:
     root = _root(context.cwd)
-    files = [Path(file) for file in args.files] or _workflow_files(root, context.cwd)
+    files = _named(args.files, context.cwd) if args.files else _workflow_files(root, context.cwd)
     actions = _Actions(root, context)
     problems: list[Problem] = []
     for file in files:
@@ -52,9 +55,22 @@ def _root(cwd: Path) -> Path:
     return next((folder for folder in (cwd, *cwd.parents) if (folder / _WORKFLOWS).is_dir()), cwd)
 
 
+def _named(files: Sequence[str], cwd: Path) -> list[Path]:
+    """The files that were named; a folder stands for the workflows in it."""
+    found: list[Path] = []
+    for file in map(Path, files):
+        if (cwd / file).is_dir():
+            found += [file / one.name for one in sorted((cwd / file).iterdir()) if one.suffix in _ENDINGS]
+        else:
+            found.append(file)
+    if not found:
+        raise UsageError(f"{' '.join(files)}: there is no workflow to check")
+    return found
+
+
 def _workflow_files(root: Path, cwd: Path) -> list[Path]:
     folder = root / _WORKFLOWS
-    files = sorted(file for file in folder.glob("*") if file.suffix in (".yml", ".yaml"))
+    files = sorted(file for file in folder.glob("*") if file.suffix in _ENDINGS)
     if not files:
         raise UsageError(
             f"{folder}: there is no workflow to check", hint="name the files, or call akashic in a repository"

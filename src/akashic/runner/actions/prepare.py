@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from akashic.errors import AkashicError
 from akashic.runner.actions.resolve import ActionResolver, ResolvedAction
+from akashic.source.position import placed
 from akashic.workflow.model import Step
 from akashic.workflow.own_actions import PREFIX
 
@@ -35,10 +36,13 @@ def _find(
 ) -> None:
     if depth > DEPTH_MAX:
         raise AkashicError(f"composite actions are nested more than {DEPTH_MAX} deep")
-    for uses in _uses(steps):
+    for step, uses in _using(steps):
         if uses in found or uses.startswith((".", PREFIX)):
             continue
-        action = found[uses] = resolver.resolve(uses)
+        try:
+            action = found[uses] = resolver.resolve(uses)
+        except AkashicError as error:
+            raise AkashicError(placed(error.message, step.position), hint=error.hint) from error
         at = f" (SHA:{action.commit})" if action.commit else ""
         if uses.startswith("docker://"):
             continue
@@ -47,9 +51,9 @@ def _find(
             _find(resolver, action.metadata.runs.steps, say, found, depth + 1)
 
 
-def _uses(steps: Iterable[Step]) -> Iterator[str]:
+def _using(steps: Iterable[Step]) -> Iterator[tuple[Step, str]]:
     for step in steps:
         if step.uses is not None:
-            yield step.uses
+            yield step, step.uses
         if step.parallel is not None:
-            yield from _uses(step.parallel)
+            yield from _using(step.parallel)
