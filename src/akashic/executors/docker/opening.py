@@ -1,4 +1,5 @@
-"""Opening a job's place: images, network, services and the job's container, most of it at the same time."""
+"""Opening a job's place: images, network, services and the job's container, most of it at the same time.
+What the engine is told of the container is said by `job_container`."""
 
 from __future__ import annotations
 
@@ -20,15 +21,14 @@ from akashic.errors import Interrupted
 from akashic.executors.container_options import ContainerOptions
 from akashic.executors.docker import forks, services
 from akashic.executors.docker.belongings import Belongings
-from akashic.executors.docker.borrowing import borrowed_objects
 from akashic.executors.docker.create_options import CreateOptions
+from akashic.executors.docker.job_container import JobContainer
 from akashic.executors.docker.kept import KeptPlaces
 from akashic.executors.docker.labels import labels_of
-from akashic.executors.docker.layout import HOME, NODE, TEMP, Layout, bind
-from akashic.executors.docker.link import SOCKET_NAME, AgentDoor, AgentLink
+from akashic.executors.docker.layout import NODE, TEMP, Layout
+from akashic.executors.docker.link import AgentDoor, AgentLink
 from akashic.executors.docker.node import find_node_program
-from akashic.executors.docker.ports import free_port, parse_ports, parse_volume, published
-from akashic.executors.docker.runtime import MOUNTED_AT, agent_command, prepare_runtime
+from akashic.executors.docker.ports import free_port, parse_ports, parse_volume
 from akashic.executors.docker.sandbox import DockerSandbox
 from akashic.executors.docker.services import Service
 from akashic.executors.docker.together import together
@@ -44,7 +44,6 @@ from akashic.executors.protocol import (
 AGENT_TIMEOUT_S = 60.0
 AGENT_LOOK_S = 2.0
 """How often it is looked whether the container still runs, while its agent has not come."""
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_NETWORK = "bridge"
 _ARCHITECTURES = {"amd64": "X64", "arm64": "ARM64", "arm": "ARM", "386": "X86"}
 
@@ -92,13 +91,20 @@ class Opening:
         self._notes: list[str] = list(options.notes)
         self._say_aloud = say
         self._saying = threading.Lock()
-        where = "container.ports"
-        self._ports = parse_ports(where, (*container.ports, *options.ports))
+        ports = parse_ports("container.ports", (*container.ports, *options.ports))
         volumes = [parse_volume("container.volumes", text) for text in (*container.volumes, *options.volumes)]
-        self._mounts = [*volumes, *options.mounts]
+        self._told = JobContainer(
+            spec=spec,
+            container=container,
+            options=options,
+            chosen=around.options,
+            cache_dir=around.cache_dir,
+            node=find_node_program(around.environ),
+            ports=ports,
+            mounts=[*volumes, *options.mounts],
+        )
         if spec.trust == "fork":
-            forks.check("container", options, self._mounts, self._ports)
-        self._node = find_node_program(around.environ)
+            forks.check("container", options, self._told.mounts, self._told.ports)
         # Only a job with `container:` speaks to its services by name; for all others they are on localhost.
         self._by_name = spec.container is not None
         self._kept: Kept | None = None
@@ -191,7 +197,7 @@ class Opening:
     def _name_volumes(self, belongings: Belongings) -> None:
         """Named volumes are the job's own here: on GitHub they go with its machine."""
         made: dict[str, str] = {}
-        for mounts in (self._mounts, *(service.mounts for service in self._planned)):
+        for mounts in (self._told.mounts, *(service.mounts for service in self._planned)):
             for mount in mounts:
                 name = mount.get("Source")
                 if mount["Type"] == "volume" and name:
@@ -225,7 +231,8 @@ class Opening:
             raise ExecutorError(
                 f"image {self._container.image} is made for {image.os}, and jobs run on Linux"
             )
-        config = self._config(belongings, image)
+        config = self._told.config(belongings, image)
+        self._mounted_at = [str(mount["Target"]) for mount in config["HostConfig"]["Mounts"]]
         door = AgentDoor(belongings.layout.host(TEMP))
         try:
             # What the engine makes when nobody waits for its answer any more is found by its name.
@@ -272,70 +279,6 @@ class Opening:
         except EngineError as error:
             return error.message
         return "" if info.running else f"its first process ended with exit code {info.exit_code}"
-
-    def _config(self, belongings: Belongings, image: ImageInfo) -> dict[str, Any]:
-        around, spec, options, wanted = self._around, self._spec, self._options, self._around.options
-        env = self._base_env(image)
-        told = {**self._container.env, **self._options.env}
-        host: dict[str, Any] = {
-            **options.host,
-            "NetworkMode": belongings.network,
-            "AutoRemove": True,
-            "LogConfig": {"Type": "none", "Config": {}},
-            "Mounts": [
-                *belongings.layout.job_mounts(),
-                bind(prepare_runtime(around.cache_dir), MOUNTED_AT, read_only=True),
-                *([bind(self._node, f"{NODE}/bin/node", read_only=True)] if self._node else []),
-                # History is borrowed from the repository instead of being copied.
-                *(bind(folder, folder, read_only=True) for folder in borrowed_objects(spec.tree.root)),
-                *self._socket_mounts(),
-                *self._mounts,
-            ],
-        }
-        host["CapAdd"] = [*host.get("CapAdd", ()), *wanted.cap_add]
-        host["CapDrop"] = [*host.get("CapDrop", ()), *wanted.cap_drop]
-        if wanted.privileged:
-            host["Privileged"] = True
-        if wanted.userns:
-            host.setdefault("UsernsMode", wanted.userns)
-        if spec.memory_bytes_max is not None:
-            host.setdefault("Memory", spec.memory_bytes_max)
-        if spec.processes_max is not None:
-            host.setdefault("PidsLimit", spec.processes_max)
-        self._mounted_at = [str(mount["Target"]) for mount in host["Mounts"]]
-        if self._ports:
-            host["PortBindings"] = published(self._ports)
-        config: dict[str, Any] = {
-            **options.config,
-            "Image": image.id,
-            "Entrypoint": agent_command(f"{TEMP}/{SOCKET_NAME}"),
-            "Cmd": [],
-            # The steps get theirs from us: what the engine is told stays in its records, secrets included.
-            "Env": [f"{name}={value}" for name, value in env.items() if name not in told],
-            "WorkingDir": belongings.layout.workspace,
-            "Labels": {**options.labels, **belongings.labels},
-            # The image's own check would run beside the job for nothing.
-            "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": host,
-        }
-        if self._ports:
-            config["ExposedPorts"] = {port.key: {} for port in self._ports}
-        if belongings.network_is_ours:
-            config["NetworkingConfig"] = {
-                "EndpointsConfig": {belongings.network: {"Aliases": options.aliases}}
-            }
-        if options.mac_address:
-            config["MacAddress"] = options.mac_address
-        return config
-
-    def _socket_mounts(self) -> list[dict[str, Any]]:
-        """The engine's own socket makes a job root on this machine: only who names it gets it."""
-        path = self._around.options.daemon_socket
-        return [bind(path.removeprefix("unix://"), "/var/run/docker.sock")] if path else []
-
-    def _base_env(self, image: ImageInfo) -> dict[str, str]:
-        env = {"PATH": DEFAULT_PATH, **image.env, **self._container.env, **self._options.env}
-        return {**env, "HOME": HOME, "GITHUB_ACTIONS": "true", "CI": env.get("CI", "true")}
 
     def _services_ready(self, belongings: Belongings, link: AgentLink) -> dict[str, ServiceInfo]:
         """Wait for all services at the same time; a job without `container:` reaches them on localhost."""
@@ -388,11 +331,11 @@ class Opening:
             belongings,
             spec=self._spec,
             places=self._around.places,
-            variables=sorted({**self._container.env, **self._options.env}),
+            variables=sorted(self._told.env),
             mounted_at=self._mounted_at,
             image=image.id,
             arch=_ARCHITECTURES.get(image.architecture, platform.machine().upper()),
-            base_env=self._base_env(image),
+            base_env=self._told.base_env(image),
             infos=infos,
             container=container,
             notes=self._notes,
@@ -401,24 +344,7 @@ class Opening:
             anonymous=self._spec.trust == "fork",
             trees=self._around.trees,
             environ=self._around.environ,
-            action_host=self._action_host(),
-            node_folder=f"{NODE}/bin" if self._node else "",
+            action_host=self._told.action_host(),
+            node_folder=f"{NODE}/bin" if self._told.node else "",
             remove_folder=lambda path: self._around.remove_folder(path, image.id),
         )
-
-    def _action_host(self) -> dict[str, Any]:
-        """What holds for the containers of Docker actions, too."""
-        host: dict[str, Any] = {"Mounts": self._socket_mounts()}
-        chosen = self._around.options
-        if chosen.privileged:
-            host["Privileged"] = True
-        if chosen.userns:
-            host["UsernsMode"] = chosen.userns
-        for key in ("Memory", "PidsLimit", "NanoCpus"):
-            if key in self._options.host:
-                host[key] = self._options.host[key]
-        if self._spec.memory_bytes_max is not None:
-            host.setdefault("Memory", self._spec.memory_bytes_max)
-        if self._spec.processes_max is not None:
-            host.setdefault("PidsLimit", self._spec.processes_max)
-        return host
