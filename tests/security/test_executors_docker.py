@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,9 +174,8 @@ def test_row_24_a_shell_in_a_container_is_not_opened_by_the_jobs_own_docker(
     env = {"PATH": f"{tmp_path}/job:/usr/bin:/bin", "LD_PRELOAD": "", "DOCKER_HOST": "tcp://evil",
            "TOKEN": HOSTILE, "x-y": "1", "A;touch x": "1"}  # fmt: skip
     script = f'printf %s "$TOKEN" > {tmp_path}/token; env > {tmp_path}/inside.env; exit 7'
-    if environ_path == "nothing" and shutil.which("docker", path="/usr/bin:/bin"):
-        pytest.skip("this machine has another docker")
     if environ_path == "nothing":
+        sandbox._environ = {"PATH": str(tmp_path / environ_path)}
         with pytest.raises(ExecutorError, match="cannot open a shell"):
             sandbox.interactive(["sh", "-c", script], env=env, cwd="/")
         assert not (tmp_path / "job.env").exists()
