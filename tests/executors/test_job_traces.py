@@ -58,10 +58,11 @@ def tell(path):
         os.close(descriptor)
     attributes = os.listxattr(path, follow_symlinks=False)
     print(path, oct(info.st_mode), info.st_uid, info.st_gid, info.st_nlink, attributes, flags[0])
-for folder in sys.argv[1:]:
+for folder in sys.argv[2:]:
     tell(folder)
     for above, folders, files in os.walk(folder):
-        folders.sort()
+        # What is below the folder of the test is shown in the job's /tmp, too.
+        folders[:] = sorted(name for name in folders if above + "/" + name != sys.argv[1])
         for name in sorted(folders + files):
             tell(above + "/" + name)
 """
@@ -116,8 +117,9 @@ def folders_of(sandbox: HostSandbox) -> list[str]:
 
 def as_seen(sandbox: HostSandbox) -> str:
     """What a job finds in the folders that it may write to, the same for all jobs that are new."""
-    mark = os.path.basename(os.path.dirname(sandbox.workspace))  # noqa: PTH119, PTH120
-    return run(sandbox, sys.executable, "-c", LOOK, *folders_of(sandbox), "/dev/shm").replace(mark, "MARK")
+    *test, _, _, mark, _ = sandbox.workspace.split("/")
+    look = [sys.executable, "-c", LOOK, "/".join(test)]
+    return run(sandbox, *look, *folders_of(sandbox), "/dev/shm").replace(mark, "MARK")
 
 
 @pytest.fixture
