@@ -14,8 +14,10 @@ import msgspec
 from akashic.cancellation import Cancellation
 from akashic.containers.errors import Conflict, NotFound
 from akashic.containers.streams import PIECE_BYTES, Demultiplexer
-from akashic.containers.transport import ANSWER_BYTES_MAX, ANSWER_TIMEOUT_S, Hijacked, Transport
+from akashic.containers.transport import ANSWER_BYTES_MAX, ANSWER_TIMEOUT_S, Hijacked, Query, Transport
 
+STOP_TIMEOUT_S = 30.0
+"""For the engine to kill what did not end by itself."""
 COMMIT_TIMEOUT_S = 600.0
 """All that a job changed is copied."""
 
@@ -66,8 +68,8 @@ class Containers:
         """Raises EngineError with the runtime's reason, Conflict when a port is taken."""
         self._transport.call("POST", f"/containers/{container}/start")
 
-    def inspect(self, container: str) -> ContainerInfo:
-        found = self._transport.call("GET", f"/containers/{container}/json")
+    def inspect(self, container: str, *, timeout_s: float = ANSWER_TIMEOUT_S) -> ContainerInfo:
+        found = self._transport.call("GET", f"/containers/{container}/json", timeout_s=timeout_s)
         state, config = found.get("State") or {}, found.get("Config") or {}
         networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
         return ContainerInfo(
@@ -86,10 +88,13 @@ class Containers:
             gateways={name: str(net.get("Gateway") or "") for name, net in networks.items()},
         )
 
-    def list(self, *, labels: Sequence[str] = (), every: bool = True) -> Sequence[ContainerSummary]:
+    def list(
+        self, *, labels: Sequence[str] = (), every: bool = True, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Sequence[ContainerSummary]:
         """Containers with all of these labels (`name` or `name=value`); stopped ones too unless told."""
         filters = json.dumps({"label": list(labels)} if labels else {})
-        found = self._transport.call("GET", "/containers/json", query={"all": every, "filters": filters})
+        query: Query = {"all": every, "filters": filters}
+        found = self._transport.call("GET", "/containers/json", query=query, timeout_s=timeout_s)
         return [
             ContainerSummary(
                 id=item["Id"],
@@ -137,7 +142,10 @@ class Containers:
         """Ask it to end, and end it when it has not after the time."""
         with contextlib.suppress(NotFound):
             self._transport.call(
-                "POST", f"/containers/{container}/stop", query={"t": timeout_s}, timeout_s=timeout_s + 60.0
+                "POST",
+                f"/containers/{container}/stop",
+                query={"t": timeout_s},
+                timeout_s=timeout_s + STOP_TIMEOUT_S,
             )
 
     def remove(

@@ -14,6 +14,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ DATA = "/data"
 """Where an environment's own folder is seen in its containers."""
 ATTACH_TIMEOUT_S = 20.0
 LOAD_TIMEOUT_S = 600.0
+LOOK_TIMEOUT_S = 3.0
+LOOK_PAUSE_S = 3.0
+"""How long nobody looks again after an engine did not answer: others wait for who looks."""
+REMOVE_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 60.0
+"""From killing a release command to giving its engine up."""
 
 
 class ContainerRunner:
@@ -45,6 +52,10 @@ class ContainerRunner:
         # A name of its own for each supervisor: what one does not need any more another may.
         self.repository = f"akashic-release-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
         self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._left_behind: set[str] = set()
+        self._made: set[str] = set()
+        self._away: tuple[float, EngineError] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -55,14 +66,15 @@ class ContainerRunner:
     def start(
         self, environment: str, slot: Slot, instance: Instance, env: dict[str, str], logs: Path
     ) -> None:
+        self.remove_left_behind()
         if instance.container:
-            self.engine.containers.remove(instance.container)
+            self.engine.containers.remove(instance.container, timeout_s=REMOVE_TIMEOUT_S)
         variables = {**env, "PORT": str(slot.container_port), "AKASHIC_INSTANCE": str(instance.index)}
         inner = f"{slot.container_port}/tcp"
         config = self._config(environment, slot, variables)
         config["ExposedPorts"] = {inner: {}}
         config["HostConfig"]["PortBindings"] = {inner: [{"HostIp": LOOPBACK, "HostPort": str(instance.port)}]}
-        instance.container = self.engine.containers.create(config)
+        instance.container = self._create(config)
         log = log_of(logs, slot.deployment, str(instance.index))
         secrets = secret_texts(slot.secret_env, env)
         try:
@@ -71,18 +83,27 @@ class ContainerRunner:
             )
             self.engine.containers.start(instance.container)
         except BaseException:
-            with contextlib.suppress(EngineError):
-                self.engine.containers.remove(instance.container)
+            self._remove(instance.container)
             instance.container = ""
             raise
 
     def alive(self, instance: Instance) -> bool:
         if not instance.container:
             return False
+        away, began = self._away, time.monotonic()
+        if away is not None and began < away[0]:
+            raise EngineError(away[1].message, hint=away[1].hint)
         try:
-            return self.engine.containers.inspect(instance.container).running
+            running = self.engine.containers.inspect(instance.container, timeout_s=LOOK_TIMEOUT_S).running
         except NotFound:
-            return False
+            running = False
+        except EngineError as error:
+            # One that refuses at once may be asked again at once.
+            if time.monotonic() - began > LOOK_TIMEOUT_S / 2:
+                self._away = (time.monotonic() + LOOK_PAUSE_S, error)
+            raise
+        self._away = None
+        return running
 
     def exit_text(self, instance: Instance) -> str:
         with contextlib.suppress(EngineError):
@@ -107,13 +128,46 @@ class ContainerRunner:
             with contextlib.suppress(EngineError):
                 # One that has ended already cannot be stopped, and is removed all the same.
                 self.engine.containers.stop(instance.container, timeout_s=round(grace_s))
-            self.engine.containers.remove(instance.container)
+            self._remove(instance.container)
             instance.container = ""
 
+    def _create(self, config: Mapping[str, Any]) -> str:
+        # What an engine makes when its answer is lost is found by its name.
+        name = f"akashic-release-{os.urandom(8).hex()}"
+        with self._lock:
+            self._made.add(name)
+        try:
+            return self.engine.containers.create(config, name=name)
+        except EngineError:
+            self._remove(name)
+            raise
+
+    def _remove(self, container: str) -> None:
+        """Remove a container now, or when the engine is back."""
+        try:
+            self.engine.containers.remove(container, timeout_s=REMOVE_TIMEOUT_S)
+        except EngineError:
+            with self._lock:
+                self._left_behind.add(container)
+
+    def remove_left_behind(self) -> int:
+        """Remove what could not be removed while the engine was away; how much is left."""
+        for container in list(self._left_behind):
+            try:
+                # It goes on when nobody waits; who comes again finds it gone.
+                self.engine.containers.remove(container, timeout_s=LOOK_TIMEOUT_S)
+            except EngineError:
+                break
+            with self._lock:
+                self._left_behind.discard(container)
+        return len(self._left_behind)
+
     def sweep(self, known: set[str]) -> None:
-        """Remove the containers of ours that nobody knows of."""
-        for found in self.engine.containers.list(labels=[f"{LABEL}={self.mark}"]):
-            if found.id not in known:
+        """Remove the containers that an earlier supervisor of this mark made and nobody knows of. Raises
+        EngineError."""
+        labels = [f"{LABEL}={self.mark}"]
+        for found in self.engine.containers.list(labels=labels, timeout_s=LOOK_TIMEOUT_S):
+            if found.id not in known and self._made.isdisjoint(found.names):
                 self.engine.containers.remove(found.id)
 
     def forget_images(self, used: set[str]) -> None:
@@ -168,21 +222,30 @@ class ContainerRunner:
         not end in time. Nothing of it is left."""
         config = self._config(environment, slot, env)
         config["Entrypoint"], config["Cmd"] = [], list(command)
-        container = self.engine.containers.create(config)
+        self.remove_left_behind()
+        container = self._create(config)
         try:
             secrets = secret_texts(slot.secret_env, env)
             writer = attach_log(container, log, slot.log_bytes_max, secrets, self._environ)
             self.engine.containers.start(container)
-            timer = threading.Timer(timeout_s, lambda: self.engine.containers.kill(container))
+            late = threading.Event()
+            timer = threading.Timer(timeout_s, self._end_late, (container, late))
             timer.daemon = True
             timer.start()
-            code = self.engine.containers.wait(container)
-            in_time = timer.is_alive()
-            timer.cancel()
+            try:
+                code = self.engine.containers.wait(container, timeout_s=timeout_s + END_TIMEOUT_S)
+            finally:
+                timer.cancel()
+            in_time = not late.is_set()
             wait_gone(writer, LOG_END_TIMEOUT_S)
             return code if in_time else None
         finally:
-            self.engine.containers.remove(container)
+            self._remove(container)
+
+    def _end_late(self, container: str, late: threading.Event) -> None:
+        late.set()
+        with contextlib.suppress(EngineError):
+            self.engine.containers.kill(container, timeout_s=REMOVE_TIMEOUT_S)
 
     def _config(self, environment: str, slot: Slot, env: Mapping[str, str]) -> dict[str, Any]:
         config: dict[str, Any] = {

@@ -49,6 +49,7 @@ class Ledger:
             if running is not None:
                 running[0].wait()
             return known.outcome or EffectOutcome(error="it was under way when the supervisor died")
+        outcome = EffectOutcome(error="the supervisor failed; its log says why")
         try:
             with self.busy(name):
                 outcome = work(environment, cancellation)
@@ -57,12 +58,14 @@ class Ledger:
         except OSError as error:
             outcome = EffectOutcome(error=f"{error.filename or 'the machine'}: {error.strerror}")
         finally:
+            # Whatever happened, nobody waits for the outcome for ever, or sees none once it has ended.
             with self.lock:
+                self.state.operations[key].outcome = outcome
                 self._running.pop(key, None)
-        with self.lock:
-            self.state.operations[key].outcome = outcome
-            self.save()
-        done.set()
+                try:
+                    self.save()
+                finally:
+                    done.set()
         return outcome
 
     def look_up(self, key: str) -> Lookup:

@@ -231,6 +231,11 @@ class Supervisor:
             thread.join()
         self._kill_unknown(set())
         self._sweep_containers()
+        if left := self.containers.remove_left_behind():
+            progress(
+                f"{left} container{'s' if left != 1 else ''} cannot be removed while the container engine is "
+                "away: the next start removes them"
+            )
         self._collect_releases()
 
     def abandon(self) -> None:
@@ -250,6 +255,9 @@ class Supervisor:
                 environments = [e for e in self.state.environments.values() if not e.stopped]
             for environment in environments:
                 self._watch_environment(environment, now)
+            self.containers.remove_left_behind()
+            if not self._swept:
+                self._sweep_containers()
 
     def _watch_environment(self, environment: Environment, now: float) -> None:
         folder = self.paths.logs(environment.name)
@@ -352,13 +360,16 @@ class Supervisor:
         self.ledger.save()
 
     def _sweep_containers(self) -> None:
-        """Remove the containers of ours that no slot has. The engine is asked only where there were some."""
-        if not self.state.containers:
+        """Remove the containers of an earlier supervisor that no slot has, now or when the engine is back. It
+        is asked only where there were some."""
+        self._swept = not self.state.containers
+        if self._swept:
             return
         slots = [slot for e in self.state.environments.values() for slot in e.slots.values()]
         known = {instance.container for slot in slots for instance in slot.instances}
         with contextlib.suppress(EngineError):
             self.containers.sweep(known)
+            self._swept = True
 
     def _kill_unknown(self, known: set[int]) -> None:
         """End whatever carries our mark and does not belong to the session of a process that we know."""
