@@ -4,7 +4,6 @@ step."""
 
 from __future__ import annotations
 
-import array
 import contextlib
 import marshal
 import os
@@ -15,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from akashic.executors import agent_calls
 from akashic.executors.launching import Command
 from akashic.executors.protocol import ExecutorError
 
@@ -23,7 +23,6 @@ ANSWER_TIMEOUT_S = 60.0
 """For the agent to start a process: it answers when the kernel has loaded the program."""
 REAP_TIMEOUT_S = 10.0
 """For the status of a process that was killed."""
-_WRONG_FOLDER = 1 << 16
 _LOST = 128 + 9
 
 
@@ -45,15 +44,12 @@ class RemoteChild:
             self._link.send(("signal", self.pid, int(number)))
 
     def reap(self) -> int:
-        content = _answer(self._status, 4, REAP_TIMEOUT_S) if self._status >= 0 else b""
-        if self._status >= 0:
-            os.close(self._status)
-            self._status = -1
-        if len(content) < 4:
+        status, self._status = self._status, -1
+        code = agent_calls.ended(status, REAP_TIMEOUT_S) if status >= 0 else None
+        if code is None:
             self._link.lost = True
             return _LOST
-        code = os.waitstatus_to_exitcode(int.from_bytes(content, "little"))
-        return code if code >= 0 else 128 - code
+        return code
 
 
 class AgentDoor:
@@ -115,16 +111,11 @@ class AgentLink:
             raise
         finally:
             os.close(status_end)
-        answer = _answer(status, 8, ANSWER_TIMEOUT_S)
-        failure, pid = int.from_bytes(answer[:4], "little"), int.from_bytes(answer[4:], "little")
-        if len(answer) == 8 and not failure:
-            return RemoteChild(self, pid, status)
-        os.close(status)
-        if len(answer) < 8:
+        pid = agent_calls.started(status, command, ANSWER_TIMEOUT_S)
+        if pid is None:
             self.lost = True
             raise ExecutorError("the job's container is gone")
-        code = failure & ~_WRONG_FOLDER
-        raise OSError(code, os.strerror(code), command.cwd if failure & _WRONG_FOLDER else command.argv[0])
+        return RemoteChild(self, pid, status)
 
     def forward(self, port: int, host: str, target: int) -> None:
         """Have `127.0.0.1:port` of the container lead to `host:target`."""
@@ -135,13 +126,9 @@ class AgentLink:
             body = marshal.dumps(request)
         except ValueError as error:
             raise ExecutorError(f"a command that cannot be sent to the job's container: {error}") from None
-        rights = []
-        if descriptors:
-            rights.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)))
         try:
             with self._lock:
-                self._channel.sendmsg([len(body).to_bytes(4, "little")], rights)
-                self._channel.sendall(body)
+                agent_calls.send(self._channel, body, descriptors)
         except OSError as error:
             self.lost = True
             raise ExecutorError("the job's container is gone") from error
@@ -162,10 +149,3 @@ class AgentLink:
         os.close(self._end)
         self._end = -1
         return ended
-
-
-def _answer(status: int, size: int, timeout_s: float) -> bytes:
-    """What the agent says, shorter when it is gone or does not answer: its container may be paused."""
-    poll = select.poll()
-    poll.register(status, select.POLLIN)
-    return os.read(status, size) if poll.poll(timeout_s * 1000) else b""

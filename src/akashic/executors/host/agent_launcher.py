@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import marshal
 import os
 import socket
@@ -10,10 +9,10 @@ import subprocess
 import sys
 import threading
 
+from akashic.executors import agent_calls
 from akashic.executors.launching import Command, signal_group
 from akashic.executors.protocol import ExecutorError
 
-_WRONG_FOLDER = 1 << 16
 _AGENT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "agent.py")
 
 
@@ -33,14 +32,10 @@ class AgentChild:
         signal_group(self.pid, number)
 
     def reap(self) -> int:
-        content = os.read(self._status, 4)
-        os.close(self._status)
-        self._status = -1
-        if len(content) < 4:
-            # The agent is gone, and what it watched with it: somebody killed it.
-            return 128 + 9
-        code = os.waitstatus_to_exitcode(int.from_bytes(content, "little"))
-        return code if code >= 0 else 128 - code
+        status, self._status = self._status, -1
+        code = agent_calls.ended(status)
+        # The agent is gone, and what it watched with it: somebody killed it.
+        return 128 + 9 if code is None else code
 
 
 class AgentLauncher:
@@ -76,27 +71,17 @@ class AgentLauncher:
         body = marshal.dumps(("run", list(command.argv), dict(command.env), command.cwd, *user))
         status, status_end = os.pipe()
         try:
-            rights = array.array("i", [command.stdin, command.output, status_end])
             with self._lock:
-                self._channel.sendmsg(
-                    [len(body).to_bytes(4, "little")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-                )
-                self._channel.sendall(body)
+                agent_calls.send(self._channel, body, (command.stdin, command.output, status_end))
         except OSError as error:
             os.close(status)
             raise ExecutorError("the agent of the job is gone: something killed it") from error
         finally:
             os.close(status_end)
-        answer = os.read(status, 8)
-        failure, pid = int.from_bytes(answer[:4], "little"), int.from_bytes(answer[4:], "little")
-        if len(answer) == 8 and not failure:
-            return AgentChild(pid, status)
-        os.close(status)
-        if len(answer) < 8:
+        pid = agent_calls.started(status, command)
+        if pid is None:
             raise ExecutorError("the agent of the job is gone: something killed it")
-        code = failure & ~_WRONG_FOLDER
-        where = command.cwd if failure & _WRONG_FOLDER else command.argv[0]
-        raise OSError(code, os.strerror(code), where)
+        return AgentChild(pid, status)
 
     def close(self) -> None:
         """End every process of the job, however far it ran away. Safe to call twice."""
