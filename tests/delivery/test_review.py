@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from akashic.app.up import approve
+from akashic.app.reviews import approve
 from akashic.cancellation import Cancellation
 from akashic.delivery.review import Waiting, review_waiting, waiting
 from akashic.driver.locks import FileRunLocks

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from akashic.app.application import Application
 from akashic.app.repository import Repository
 from akashic.app.selection import Request, Selection, no_remote, select
-from akashic.engine.events import GateOpened
-from akashic.engine.requests import GateBinding, TestReport
+from akashic.engine.requests import TestReport
 from akashic.engine.view import JobView, RunView
 from akashic.errors import AkashicError, UsageError
 
@@ -68,35 +67,6 @@ def choose(
 def _branches(repository: Repository) -> tuple[str, ...]:
     names = (repository.branch, repository.default_branch, "main", "master")
     return tuple(name for name in names if name)
-
-
-def approve(
-    application: Application, run_id: str, gate: GateOpened, binding: GateBinding, comment: str
-) -> None:
-    """Approve exactly what the gate is bound to, in the name of who runs this command.
-
-    Raises UsageError when they may not.
-    """
-    from akashic.delivery.review import Waiting, review_waiting
-
-    what = Waiting(
-        environment=gate.environment,
-        binding=binding,
-        reviewers=gate.reviewers,
-        approvals_needed=gate.approvals_needed,
-        author=gate.author,
-        run_id=run_id,
-        key=gate.key,
-    )
-    review_waiting(
-        application.journal,
-        application.deployments,
-        application.clock,
-        what,
-        by=application.user,
-        approved=True,
-        comment=comment,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

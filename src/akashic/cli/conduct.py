@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from akashic.app.driving import DriveOptions, drive, prepare_isolation
 from akashic.app.signals import cancel_on_signals
 from akashic.cancellation import Cancellation
 from akashic.cli.command import CommandContext
+from akashic.cli.gates import Gates
 from akashic.cli.present.json_lines import JsonPresenter
 from akashic.cli.present.plain import PlainPresenter
 from akashic.cli.present.style import Style
@@ -27,11 +28,10 @@ from akashic.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, AkashicError
 if TYPE_CHECKING:
     from akashic.cli.present.live import LivePresenter, Screen
 
-WatchRun = Callable[[RunCreated], RunObserver]
-
 
 class Conductor:
-    """Drives runs side by side and shows them. `watch` adds an observer to each run (to answer its gates)."""
+    """Drives runs side by side and shows them. With `approves` their gates are approved at once; `asking` is
+    held while something is asked at the terminal."""
 
     def __init__(
         self,
@@ -39,13 +39,14 @@ class Conductor:
         context: CommandContext,
         *,
         show_logs: bool,
-        watch: WatchRun | None = None,
+        approves: bool = False,
         summary: bool = True,
     ) -> None:
         self._application = application
         self._context = context
         self._show_logs = show_logs
-        self._watch = watch
+        self._approves = approves
+        self.asking = threading.Lock()
         self._summary = summary
         self._style = Style(context.color)
         self.states: list[RunState] = []
@@ -110,13 +111,16 @@ class Conductor:
                 f"run {run_id} does not begin with its creation", hint="akashic journal verify"
             )
         presenter = self._presenter(created)
-        observers: list[RunObserver] = [presenter]
-        if self._watch is not None:
-            observers.append(self._watch(created))
+        gates = self._gates(created)
+        observers: list[RunObserver] = [presenter, gates]
         try:
             return drive(self._application, created, options, observers, cancellation)
         finally:
+            gates.close()
             presenter.close()
+
+    def _gates(self, created: RunCreated) -> Gates:
+        return Gates(self._application, created, self, self._context, approves=self._approves)
 
     def _presenter(self, created: RunCreated) -> JsonPresenter | PlainPresenter | LivePresenter:
         if self._context.json:

@@ -13,6 +13,7 @@ from akashic.cli.command import CommandContext
 from akashic.cli.conduct_deployment import recover
 from akashic.cli.present.deployments import kind_of, machine, safe_lines, took, when
 from akashic.cli.present.style import Style, table
+from akashic.delivery.review import Waiting, waiting
 from akashic.errors import EXIT_OK, UsageError
 from akashic.runner.terminal import safe_for_terminal
 
@@ -51,9 +52,19 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
             context.stdout.write(
                 f"\n{name} #{request.number}: {request.release.version} is {status} ({spent})\n"
             )
+    for item in waiting(application.journal, application.deployments):
+        if item.environment in names:
+            context.stdout.write(safe_lines(_waits(item)) + "\n")
     if args.environment:
         _details(found[0], context)
     return EXIT_OK
+
+
+def _waits(one: Waiting) -> str:
+    if one.deployment:
+        return f"{one.environment} waits for approval: akashic approve {one.environment}"
+    number = one.run_sequence
+    return f"{one.environment} waits for approval (run {number}): akashic approve {number}"
 
 
 def _one(application: Application, name: str) -> dict[str, Any]:
