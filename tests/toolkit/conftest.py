@@ -193,7 +193,7 @@ def client_of() -> Callable[[Mapping[str, str]], Client]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    # A few folders down, so that a test sees what leads out of the stores without looking at other tests' files.
+    # A few folders down, so that what leads out of the stores is seen without a look at other tests' files.
     folder = tmp_path / "host" / "home" / "desk"
     clock = Clock()
     artifacts = ArtifactStore(folder / "artifacts", now=clock.now)
