@@ -42,13 +42,16 @@ class JobPort(Protocol):
     """Runs job instances."""
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
-        """Run one attempt to its end; called in a thread of its own. Raises nothing that a job can cause; an
-        AkashicError means that the attempt could not run, and its message is the reason."""
+        """Run one attempt to its end; called in a thread of its own, for several jobs at a time. When
+        `cancellation` is set it ends the job in order and returns all the same. Raises nothing that a job can
+        cause; an AkashicError means that the attempt could not run, and its message and hint are the reason;
+        anything else is told as an internal error. The attempt has failed then."""
         ...
 
     def recover(self, idempotency_key: str) -> JobResult | None:
         """After a crash: the result of an attempt that was started and never reported. None: it is not
-        running (what was left of it is removed now) and its outcome is unknown."""
+        running (what was left of it is removed now) and its outcome is unknown. A job that lives in the
+        process that runs it, as all do now, is never found again."""
         ...
 
 

@@ -11,25 +11,33 @@ from akashic.executors.launching import Child, Command
 
 
 class Place(Protocol):
-    """Namespaces, or an agent. `close` ends every process that was started here, and all of theirs."""
+    """Namespaces, or an agent. Any thread may call it; what `overlay` shows is seen by the job, by the thread
+    that made the place, and by those that it starts afterwards."""
 
     notes: Sequence[str]
+    """What a user should know of it."""
     overlays: bool
     """Whether `overlay` works here."""
 
-    def launch(self, command: Command) -> Child: ...
+    def launch(self, command: Command) -> Child:
+        """See `akashic.executors.launching.Launcher`. Raises ExecutorError when the place is lost."""
+        ...
 
     def overlay(self, lower: str, destination: str, scratch: str) -> bool:
         """Show `lower` at `destination`, with changes kept in `scratch`; False when that is not possible."""
         ...
 
-    def remove_overlay(self, destination: str) -> None: ...
-
-    def open_folder(self, path: str) -> int:
-        """A descriptor of a folder as the job sees it."""
+    def remove_overlay(self, destination: str) -> None:
+        """Undo `overlay`; nothing happens where there is none."""
         ...
 
-    def close(self) -> None: ...
+    def open_folder(self, path: str) -> int:
+        """A descriptor of a folder as the job sees it; whoever asked closes it. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """End every process that was started here, and all of theirs. Safe to call twice."""
+        ...
 
 
 class AgentPlace:
