@@ -242,7 +242,8 @@ CASES: list[tuple[str, str, list[str], str]] = [
     (
         "syntax: cancel stops one background step, which may clean up",
         "- id: a\n  background: true\n  run: |\n    trap 'echo cleaned; exit 0' TERM\n    echo up\n"
-        "    sleep 60 & wait\n- run: sleep 0.5\n- cancel: a\n- run: echo on",
+        "    touch $RUNNER_TEMP/up\n    sleep 60 & wait\n"
+        "- run: until [ -e $RUNNER_TEMP/up ]; do sleep 0.01; done\n- cancel: a\n- run: echo on",
         ["up", "cleaned", "on"],
         "success",
     ),

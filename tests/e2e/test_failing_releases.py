@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.cli_process import steps
 from tests.e2e.small_shop import SmallShop
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -62,16 +63,18 @@ def test_a_port_that_another_process_holds_is_named_with_its_holder(shop: SmallS
 
 
 def test_a_second_up_at_once_ends_with_an_error_that_names_the_first(shop: SmallShop) -> None:
-    shop.workflow(steps("touch $AKASHIC_STATE/began; sleep 2"), "deliver.yml")
+    waiting = "touch $AKASHIC_STATE/began; until [ -e $AKASHIC_STATE/go-on ]; do sleep 0.05; done"
+    shop.workflow(steps(waiting), "deliver.yml")
     shop.release()
     first = shop.start("up")
-    while not (shop.state_dir / "began").exists():
-        assert first.poll() is None, first.communicate()
+    assert eventually(lambda: (shop.state_dir / "began").exists() or first.poll() is not None)
+    assert first.poll() is None, first.communicate()
     second = shop("up")
     assert second.returncode == 1
     assert f"another `akashic up` is at work in this repository (process {first.pid})" in second.stderr
     assert "hint: wait for it to end" in second.stderr
     assert second.stdout == ""
+    (shop.state_dir / "go-on").touch()
     stdout, stderr = first.communicate(timeout=60)
     assert first.returncode == 0, stdout + stderr
     assert [run["sequence"] for run in shop.json("runs")] == [1]

@@ -207,8 +207,8 @@ def test_credentials_in_the_user_s_home_are_hidden(
     "way",
     [
         "exec env -i {ask}",
-        "(setsid env -i {ask} &) ; sleep 0.5",
-        "(setsid bash -c '(exec env -i {ask} &) ; true' &) ; sleep 0.5",
+        "(setsid env -i {ask} &) ; {answered}",
+        "(setsid bash -c '(exec env -i {ask} &) ; true' &) ; {answered}",
         "exec env -i setsid -w {ask}",
         "exec env -i unshare --user --map-root-user {ask}",
     ],
@@ -220,13 +220,14 @@ def test_attack_10_a_step_that_cuts_itself_off_is_still_no_person(
     sandbox = host(tmp_path).open(spec, cancellation=Cancellation())
     code = (
         "import sys; from pathlib import Path; from akashic.app.people import inside_a_job;"
-        " print(inside_a_job({}, Path(sys.argv[1])))"
+        " print(inside_a_job({}, Path(sys.argv[1])), flush=True); Path(__file__ + '.answered').touch()"
     )
     sandbox.write(f"{sandbox.temp}/ask.py", code.encode())
     source = Path(isolation.__file__).parents[3]
     ask = f"env PYTHONPATH={source} {sys.executable} {sandbox.temp}/ask.py {tmp_path}/state"
+    answered = f"until [ -e {sandbox.temp}/ask.py.answered ]; do sleep 0.02; done"
     try:
-        said = run(sandbox, way.format(ask=ask))
+        said = run(sandbox, way.format(ask=ask, answered=answered))
     finally:
         sandbox.close()
     if "unshare" in said:
