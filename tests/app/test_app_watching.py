@@ -27,6 +27,16 @@ def test_made_edited_and_removed_files_are_changes(checkout: Checkout) -> None:
     assert watcher.changes() == ()
 
 
+def test_what_we_write_ourselves_is_no_change(checkout: Checkout) -> None:
+    checkout.write("watch.log", "1")
+    checkout.commit()
+    log = (checkout.path / "watch.log").stat()
+    watcher = Watcher(open_application(checkout), written={(log.st_dev, log.st_ino)})
+    with (checkout.path / "watch.log").open("a") as file:
+        file.write("another line")
+    assert watcher.changes() == ()
+
+
 def test_our_own_state_is_no_change(checkout: Checkout) -> None:
     checkout.commit()
     application = open_application(checkout)

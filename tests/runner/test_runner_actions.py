@@ -73,6 +73,13 @@ def test_a_composite_action_knows_its_own_result(house: Any, publish: Any) -> No
     assert {"1 success", "2 failure success", "[]"} <= set(outcome.log.splitlines())
 
 
+def test_a_script_that_was_not_built_is_told_before_node_is_started(house: Any, publish: Any) -> None:
+    publish("octo/js", {"action.yml": "name: js\nruns: {using: node24, main: dist/index.js}"})
+    outcome = house.run("- uses: octo/js@v1")
+    assert outcome.result.conclusion == "failure"
+    assert "octo/js@v1: its action.yml runs 'dist/index.js', and there is no such file" in outcome.log
+
+
 def test_text_that_says_true_forgives_nothing(house: Any, publish: Any) -> None:
     publish(
         "octo/may",

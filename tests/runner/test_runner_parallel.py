@@ -84,4 +84,5 @@ def test_cancel_ends_a_background_step_without_failing_the_job(house: Any) -> No
 def test_what_still_runs_at_the_end_is_waited_for_and_counts(house: Any) -> None:
     outcome = house.run("- {background: true, run: sleep 0.1; exit 1}\n- run: echo x")
     assert outcome.result.conclusion == "failure"
+    assert "Background steps failed: Run sleep 0.1; exit 1" in outcome.log
     assert "Wait for all background steps" in outcome.names

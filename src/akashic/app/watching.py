@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -18,10 +19,12 @@ QUIET_S = 0.2
 
 
 class Watcher:
-    """Looks at the files that git would see: tracked ones and new ones that are not ignored."""
+    """Looks at the files that git would see: tracked ones and new ones that are not ignored. `written`:
+    (device, inode) of files that we write ourselves, such as a log; each line of it would be a change."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, written: Collection[tuple[int, int]] = ()) -> None:
         self._root = application.root
+        self._written = frozenset(written)
         self._environ = application.environ
         self._seen = self._look()
 
@@ -51,7 +54,7 @@ class Watcher:
                 status = Path(self._root, name).lstat()
             except OSError:
                 continue
-            if name:
+            if name and (status.st_dev, status.st_ino) not in self._written:
                 found[name] = (status.st_mtime_ns, status.st_size, status.st_mode)
         return found
 

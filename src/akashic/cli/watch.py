@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from akashic.app.application import Application
 from akashic.app.watching import Watcher
@@ -21,7 +23,7 @@ def watch(context: CommandContext, run_round: Round) -> int:
     """Rounds until one is interrupted. A round that cannot begin (a file is broken in the middle of an edit)
     is told and waited out."""
     application = context.application()
-    watcher = Watcher(application)
+    watcher = Watcher(application, written=_written_by(context))
     changed: tuple[str, ...] | None = None
     while True:
         try:
@@ -40,3 +42,14 @@ def watch(context: CommandContext, run_round: Round) -> int:
         # The commit, the branch and akashic.yaml may be others now.
         application.journal.close()
         application = context.application()
+
+
+def _written_by(context: CommandContext) -> set[tuple[int, int]]:
+    """Where our own lines go, as (device, inode): `akashic run --watch > log` must not wake itself."""
+    found = set()
+    for stream in (context.stdout, context.stderr):
+        # A stream that is no file has no number, and says so in several ways.
+        with suppress(OSError, ValueError, AttributeError):
+            status = os.fstat(stream.fileno())
+            found.add((status.st_dev, status.st_ino))
+    return found

@@ -127,11 +127,15 @@ class BackgroundSteps:
             ended = entry.ended
             assert ended is not None
             if self._take_over(ended, stopped=entry.cancellation.source == CANCEL_STEP_SOURCE):
-                failed.append(entry.step.id or str(entry.number))
+                failed.append(entry.step.id or self._name(entry))
         if failed:
             call.fail(f"Background steps failed: {', '.join(failed)}")
             return "failure"
         return "success"
+
+    def _name(self, entry: _Background) -> str:
+        shown = (report.name for report in self._state.finished if report.number == entry.number)
+        return next(shown, f"step {entry.number}")
 
     def _take_over(self, ended: Ended, *, stopped: bool) -> bool:
         """Take the effects over; whether the wait fails for it. It is the wait that fails the job, so that

@@ -67,6 +67,7 @@ def _run(
     root = folder.removesuffix(f"/{action.path}") if action.repository_folder is not None else folder
     if not path.startswith(f"{root}/") and action.repository_folder is not None:
         raise AkashicError(f"{action.uses}: '{script}' leaves the action's repository")
+    _check_script(call.state, action, path, script)
     call.github = {
         **call.github,
         "action_path": folder,
@@ -79,6 +80,15 @@ def _run(
     status = call.execute([node, path], env=call.process_env(variables), cwd=call.state.sandbox.workspace)
     saved.update(call.effects.state)
     return call.conclude(status)
+
+
+def _check_script(state: JobState, action: ResolvedAction, path: str, script: str) -> None:
+    # What a container has is not always a file of this machine; Node.js says it there.
+    if not in_container(state.sandbox) and not os.path.isfile(state.sandbox.host_path(path)):  # noqa: PTH113
+        raise AkashicError(
+            f"{action.uses}: its action.yml runs '{script}', and there is no such file",
+            hint="An action is used as it was built: build it, and commit what that makes or run it first.",
+        )
 
 
 def find_node(state: JobState, using: str) -> str:
@@ -102,7 +112,10 @@ def find_node(state: JobState, using: str) -> str:
     if in_container(sandbox):
         return _in_container(state, major)
     if major not in state.nodes:
-        state.nodes[major] = _on_the_machine(sandbox.base_env.get("PATH", os.defpath), major)
+        found, older = _on_the_machine(sandbox.base_env.get("PATH", os.defpath), major)
+        state.nodes[major] = found
+        if older:
+            state.notes.append(f"an action wants {using}, and this machine's Node.js {older} runs it")
     found = state.nodes[major]
     if found:
         return found
@@ -112,16 +125,19 @@ def find_node(state: JobState, using: str) -> str:
     )
 
 
-def _on_the_machine(path: str, major: str) -> str:
-    """A Node.js of this machine, "" when there is none. Which version the machine's own is, its headers say;
-    one without them is taken for new enough, rather than started to be asked."""
+def _on_the_machine(path: str, major: str) -> tuple[str, str]:
+    """A Node.js of this machine, "" when there is none; and its major version when that is older than the
+    wanted one. Which version the machine's own is, its headers say; one without them is taken for new
+    enough, rather than started to be asked."""
     own = shutil.which("node", path=path)
-    if own is not None and _headers_major(own) >= (int(major) if major.isdigit() else 0):
-        return own
+    found = _headers_major(own) if own is not None else 0
+    if own is not None and found >= (int(major) if major.isdigit() else 0):
+        return own, ""
     # Imported here: only who has no Node.js of their own, or an old one, gets this far.
     from akashic.actions.container_node import installed_with_us
 
-    return installed_with_us() or own or ""
+    ours = installed_with_us()
+    return (ours, "") if ours else (own or "", f"{found:g}")
 
 
 def _headers_major(node: str) -> float:
