@@ -55,7 +55,14 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
         count = len(locker.pins)
         images_count = sum(1 for digest in locker.images.values() if digest)
         more = f" and {images_count} {'image' if images_count == 1 else 'images'}" if images_count else ""
-        context.stdout.write(f"{LOCK_PATH}: {count} {'action' if count == 1 else 'actions'}{more} pinned\n")
+        own = len(locker.built_in)
+        own_text = (
+            f"; {own} {'is built in and needs' if own == 1 else 'are built in and need'} no pin"
+            if own
+            else ""
+        )
+        what = "action" if count == 1 else "actions"
+        context.stdout.write(f"{LOCK_PATH}: {count} {what}{more} pinned{own_text}\n")
     return EXIT_OK
 
 

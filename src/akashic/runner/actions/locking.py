@@ -30,7 +30,8 @@ class ImageDigest:
 class Locker:
     """Collects pins; `pins` holds what was locked before and what is locked now: only what is used.
 
-    Built-in actions are no foreign code and are not pinned. `update` asks the server for every ref again.
+    Built-in actions are no foreign code and are not pinned, only named in `built_in`. `update` asks the server
+    for every ref again.
     `images` are the images of Docker actions with their digests ("" when there is none); `digest` asks for
     one and says in `unpinned` why there is none.
     """
@@ -53,6 +54,7 @@ class Locker:
         self.pins: dict[str, str] = {}
         self.images: dict[str, str] = {}
         self.unpinned: dict[str, str] = {}
+        self.built_in: set[str] = set()
 
     def add(self, uses: str, depth: int = 0) -> None:
         """Pin the action of a `uses:` value, and what it uses. Raises AkashicError."""
@@ -66,6 +68,7 @@ class Locker:
             return
         self._done.add(str(use))
         if not use.path.startswith(_MARK) and find(use.name, use.ref) is not None:
+            self.built_in.add(str(use))
             return
         commit = self._commit(use)
         if not is_commit(use.ref):
