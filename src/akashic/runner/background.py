@@ -16,7 +16,7 @@ from akashic.engine.requests import Conclusion
 from akashic.errors import AkashicError
 from akashic.runner.calls import CANCEL_STEP_SOURCE, Body, Call, Ended
 from akashic.runner.state import JobState
-from akashic.runner.steps import StepRunner, shown_result
+from akashic.runner.steps import StepRunner, publish
 from akashic.source.position import Position
 from akashic.workflow.model import Step, Template
 from akashic.workflow.parse_step import BACKGROUND_STEPS_MAX
@@ -140,16 +140,7 @@ class BackgroundSteps:
     def _take_over(self, ended: Ended, *, stopped: bool) -> bool:
         """Take the effects over; whether the wait fails for it. It is the wait that fails the job, so that
         `continue-on-error` of the wait can forgive."""
-        state = self._state
-        frame, effects = state.frame, ended.effects
-        if not ended.id.startswith("__"):
-            frame.steps[ended.id] = {
-                "outputs": effects.outputs,
-                "outcome": shown_result(ended.outcome),
-                "conclusion": shown_result(ended.conclusion),
-            }
-        state.export(frame, effects.env)
-        state.prepend_path(effects.path)
+        publish(self._state, self._state.frame, ended)
         return ended.conclusion not in ("success", "skipped") and not stopped
 
     def _cancel(self, call: Call, name: str) -> Conclusion:

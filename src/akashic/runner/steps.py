@@ -28,7 +28,19 @@ from akashic.workflow.model import Step, Template
 STEP_MINUTES_MAX = 360.0
 
 
-def shown_result(conclusion: Conclusion) -> str:
+def publish(state: JobState, frame: Frame, ended: Ended) -> None:
+    """Let the steps that follow see what this one did."""
+    if not ended.id.startswith("__"):
+        frame.steps[ended.id] = {
+            "outputs": ended.effects.outputs,
+            "outcome": _shown_result(ended.outcome),
+            "conclusion": _shown_result(ended.conclusion),
+        }
+    state.export(frame, ended.effects.env)
+    state.prepend_path(ended.effects.path)
+
+
+def _shown_result(conclusion: Conclusion) -> str:
     """A conclusion as contexts show it."""
     if conclusion in ("timed_out", "interrupted"):
         return "failure"
@@ -87,17 +99,9 @@ class StepRunner:
         return ended
 
     def take_over(self, ended: Ended, frame: Frame) -> None:
-        """Let the steps that follow see what this one did."""
+        """Let the steps that follow see what this one did, and fail the job, or the action, with it."""
         state = self.state
-        effects = ended.effects
-        if not ended.id.startswith("__"):
-            frame.steps[ended.id] = {
-                "outputs": effects.outputs,
-                "outcome": shown_result(ended.outcome),
-                "conclusion": shown_result(ended.conclusion),
-            }
-        state.export(frame, effects.env)
-        state.prepend_path(effects.path)
+        publish(state, frame, ended)
         if ended.conclusion not in ("success", "skipped"):
             if frame.parent is None:
                 # A step that was cancelled with the job shows in the job's own status.
@@ -228,21 +232,25 @@ class StepRunner:
 
     def _name(self, step: Step, frame: Frame) -> str:
         if step.name is not None:
-            try:
-                scope = self.state.scope(frame, frame.env)
-                return to_string(interpolate(step.name.value, scope, step.name.position)) or "step"
-            except AkashicError:
-                # Its own `env` is not evaluated yet; GitHub shows the text as written, too.
-                return to_string(step.name.value)
+            return self._evaluated(to_string(step.name.value), step, frame) or "step"
         if step.run is not None:
             first = _first_line(to_string(step.run.value))
-            try:
-                first = to_string(interpolate(first, self.state.scope(frame, frame.env), step.run.position))
-            except AkashicError:
-                return f"Run {first}"
             # What an expression gives may have lines of its own.
-            return f"Run {_first_line(first)}"
+            return f"Run {_first_line(self._evaluated(first, step, frame))}"
         return f"Run {step.uses}" if step.uses else "step"
+
+    def _evaluated(self, text: str, step: Step, frame: Frame) -> str:
+        """A part of a step's name as people see it: the runner has the step's own `env` by then, and shows
+        as written what cannot be evaluated."""
+        if "${{" not in text:
+            return text
+        scope = self.state.scope(frame, frame.env)
+        try:
+            if step.env is not None:
+                scope = self.state.scope(frame, {**frame.env, **_env(step.env, scope)})
+            return to_string(interpolate(text, scope, step.position))
+        except AkashicError:
+            return text
 
 
 def _first_line(text: str) -> str:
