@@ -30,10 +30,9 @@ class ImageDigest:
 class Locker:
     """Collects pins; `pins` holds what was locked before and what is locked now: only what is used.
 
-    Built-in actions are no foreign code and are not pinned, only named in `built_in`. `update` asks the server
-    for every ref again.
-    `images` are the images of Docker actions with their digests ("" when there is none); `digest` asks for
-    one and says in `unpinned` why there is none.
+    Built-in actions are no foreign code and are not pinned, only named in `built_in`. `update` asks the
+    server for every ref again. `images` are the images of Docker actions with their digests ("" when there is
+    none); `digest` asks for one and says in `unpinned` why there is none.
     """
 
     def __init__(
