@@ -337,6 +337,7 @@ class ExecutorContract(ExecutorParts):
         ]
         sandbox.close()
         sandbox.close()
+        executor.end_run()
         executor.finish()
         assert not os.path.exists(sandbox.temp) and not os.path.exists(sandbox.workspace)
 
