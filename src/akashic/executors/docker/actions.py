@@ -102,12 +102,15 @@ class ActionRun:
         self._engine = engine
         self._config = config
         self._name = name
+        self.unsure = False
+        """Whether the engine may still make the container, or run it, when nobody waits for it any more."""
 
     def run(self, on_output: OutputSink, cancellation: Cancellation, timeout_s: float | None) -> ExitStatus:
         """Raises ExecutorError when it cannot be started."""
         if cancellation.is_set():
             return ExitStatus(code=128 + signal.SIGINT, cancelled=True)
         containers = self._engine.under(cancellation).containers
+        self.unsure = True
         try:
             container = containers.create(self._config, name=self._name)
             # Attached and awaited before it starts: nothing of it is missed.
@@ -117,6 +120,7 @@ class ActionRun:
                     containers.start(container)
                     ending = _Ending(self._engine, container, cancellation, timeout_s)
                     code = ending.follow(stream, end, on_output)
+                    self.unsure = False
                     return ExitStatus(code=code, cancelled=ending.cancelled, timed_out=ending.timed_out)
             finally:
                 stream.close()

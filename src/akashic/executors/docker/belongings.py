@@ -40,8 +40,11 @@ class Belongings:
     volumes: list[str] = field(default_factory=list)
     prepared: list[workspace.Prepared] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    left_behind: set[str] = field(default_factory=set)
-    """The marks of sandboxes that an engine was lost for: the next sweep ends them."""
+    left_behind: dict[str, float] = field(default_factory=dict)
+    """The marks of sandboxes that an engine was lost for, and when that was (on the monotonic clock): the
+    next sweeps end them."""
+    unsure: bool = False
+    """Whether the engine may still make something that nobody waits for any more."""
 
     def give_back(self, tidy_folder: Callable[[str], None], *, keeps: bool = False) -> None:
         """End and remove everything. What the engine does not need to be waited for is only asked of it.
@@ -53,8 +56,8 @@ class Belongings:
             given_back = False
         for prepared in self.prepared:
             prepared.release()
-        if not given_back:
-            self.left_behind.add(self.mark)
+        if not given_back or self.unsure:
+            self.left_behind[self.mark] = time.monotonic()
         if given_back or keeps:
             tidy_folder(self.layout.folder)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -37,6 +38,9 @@ from akashic.executors.protocol import (
     quiet,
 )
 
+LATE_S = 600.0
+"""How long an engine may take to make what it was asked for before it was lost."""
+
 
 class DockerExecutor:
     """See `akashic.executors.protocol.Executor`.
@@ -63,7 +67,7 @@ class DockerExecutor:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._places = KeptPlaces(folder, lambda: self.engine, lambda path: self._remove_folder(path, ""))
-        self._left_behind: set[str] = set()
+        self._left_behind: dict[str, float] = {}
         self._around = Surroundings(
             options=options,
             tool_cache=os.path.realpath(tool_cache),
@@ -160,7 +164,9 @@ class DockerExecutor:
         except (EngineError, ExecutorError):
             # Who needs an engine is told when a job is opened. The folders tell the next sweep what is left.
             return pruned
-        self._left_behind -= left_behind
+        for mark in left_behind:
+            if time.monotonic() - self._left_behind.get(mark, 0.0) > LATE_S:
+                self._left_behind.pop(mark, None)
         for folder in folders:
             if self._places.is_kept(folder):
                 continue

@@ -62,7 +62,7 @@ class Surroundings:
     claim: Callable[[SandboxSpec], tuple[str, Kept | None]]
     remove_folder: Callable[[str, str], None]
     places: KeptPlaces
-    left_behind: set[str]
+    left_behind: dict[str, float]
 
 
 class Opening:
@@ -136,6 +136,7 @@ class Opening:
                 sandbox.restore(self._kept.trees, self._kept.overlays)
             return sandbox
         except BaseException:
+            belongings.unsure = bool(belongings.container)
             belongings.give_back(lambda path: self._undo(path, image_id), keeps=self._kept is not None)
             raise
 

@@ -303,7 +303,11 @@ class DockerSandbox:
                 "Mounts": self._action_mounts(),
             },
         )
-        return actions.ActionRun(self._engine, config, name).run(on_output, cancellation, timeout_s)
+        run = actions.ActionRun(self._engine, config, name)
+        try:
+            return run.run(on_output, cancellation, timeout_s)
+        finally:
+            self._belongings.unsure = self._belongings.unsure or run.unsure
 
     def _action_mounts(self) -> list[dict[str, Any]]:
         return [*self._layout.action_mounts(), *self._action_host.get("Mounts", ())]
