@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.cli_process import steps
-from tests.e2e.small_shop import SmallShop
+from tests.e2e.small_shop import SmallShop, free_ports
 from tests.waiting import eventually
 
 
@@ -78,3 +78,18 @@ def test_a_second_up_at_once_ends_with_an_error_that_names_the_first(shop: Small
     stdout, stderr = first.communicate(timeout=60)
     assert first.returncode == 0, stdout + stderr
     assert [run["sequence"] for run in shop.json("runs")] == [1]
+
+
+def test_a_receiver_that_is_dead_is_told_of_and_fails_nothing(shop: SmallShop) -> None:
+    port = free_ports(1)[0]
+    receiver = f"{{type: slack, name: chat, url: 'http://127.0.0.1:{port}/'}}"
+    shop.write(
+        "akashic.yaml",
+        (shop.path / "akashic.yaml").read_text()
+        + f"notifications: {{attempts_max: 2, receivers: [{receiver}]}}\n",
+    )
+    shop.release("Works")
+    assert shop("image", "build").returncode == 0
+    deployed = shop("deploy", "staging")
+    assert deployed.returncode == 0, deployed.stderr
+    assert "warning: notification to chat: not delivered after 2 attempts" in deployed.stderr

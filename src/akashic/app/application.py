@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from akashic.journal.logs import LogStore
     from akashic.journal.sqlite import SqliteJournal
     from akashic.notify.message import Message
-    from akashic.notify.notifier import Notifier
+    from akashic.notify.notifier import Delivery, Notifier
     from akashic.secrets.file import SecretsFile
 
 
@@ -256,6 +256,7 @@ class Application:
             self.config.notifications,
             secret=lambda name: {**self.local_secrets.of(""), **self.secrets_of("")}.get(name),
             say=self.say,
+            report=self._undelivered,
             now=self.clock.now,
         )
 
@@ -275,6 +276,10 @@ class Application:
             notify_only=self._notify_only,
             progress=self._progress,
         )
+
+    def _undelivered(self, delivery: Delivery) -> None:
+        if delivery.status == "failed":
+            self.say(f"warning: notification to {delivery}")
 
     def _notify(self, message: Message) -> None:
         self.notifier.send(message)
@@ -302,7 +307,7 @@ class Application:
         """Take on the deployments that dead processes left; a line for each that changed."""
         return [
             f"{one.request.environment}: deployment {one.request.number} of {one.request.release.version} "
-            f"was left by a dead process and is now {one.status}"
+            f"was waited for by nobody any more and is now {one.status}"
             for one in self.deployments.recover()
         ]
 

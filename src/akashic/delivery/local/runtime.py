@@ -151,7 +151,10 @@ def _as_user(
     uid, gid = user
     capabilities = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     prefix = [setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *capabilities, "--"]
-    note = f"the release may read all files here: {python} is below a folder that only root may enter"
+    note = (
+        f"as user {uid} the release could not start {python}, which is below a folder that only root may "
+        "enter; so it was given the right to read all files"
+    )
     return [*prefix, *argv], None, (note,)
 
 
