@@ -5,13 +5,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from akashic.executors.host.marker import OWNER_FILE
+from akashic.executors.host.marker import OWNER_FILE, write_owner
 from akashic.executors.host.removing import Remover
 from akashic.executors.host.sandbox_folder import remove_folder
 from akashic.executors.host.sweeping import sweep
@@ -94,7 +95,7 @@ def test_folders_that_are_too_deep_for_a_path_go_too(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "endless", "folder", "socket"])
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "another's", "endless", "folder", "socket"])
 def test_who_sweeps_waits_for_nothing_that_a_job_put_in_place_of_its_owner(tmp_path: Path, kind: str) -> None:
     owner = tmp_path / "work" / "job" / OWNER_FILE
     _filled(owner.parent)
@@ -104,6 +105,9 @@ def test_who_sweeps_waits_for_nothing_that_a_job_put_in_place_of_its_owner(tmp_p
             os.mkfifo(owner)
         case "link to a pipe":
             owner.symlink_to(tmp_path / "pipe")
+        case "another's":
+            write_owner(str(tmp_path), mark="m", run_id="r", job_key="j")
+            owner.symlink_to(tmp_path / OWNER_FILE)
         case "endless":
             owner.symlink_to("/dev/zero")
         case "folder":
@@ -135,8 +139,21 @@ def test_many_folders_do_not_wait_for_the_end(tmp_path: Path) -> None:
     assert (tmp_path / "one").exists(), "a single one does"
     remover.remove(_filled(tmp_path / "two"))
     assert eventually(lambda: not list(tmp_path.iterdir()))
-    # It has ended by now, or soon will: another one begins.
-    for name in ("three", "four", "five"):
+    assert eventually(lambda: all(thread.name != "remover" for thread in threading.enumerate()))
+    for name in ("three", "four"):
+        remover.remove(_filled(tmp_path / name))
+    assert eventually(lambda: not list(tmp_path.iterdir())), "another one begins when the first has ended"
+
+
+def test_without_a_thread_to_spare_the_end_does_it_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    remover = Remover()
+    for name in ("one", "two", "three"):
         remover.remove(_filled(tmp_path / name))
     remover.finish()
     assert list(tmp_path.iterdir()) == []

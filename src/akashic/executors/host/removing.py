@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from collections import deque
@@ -31,8 +32,11 @@ class Remover:
                 atexit.register(self.finish)
             self._folders.append(folder)
             if self._thread is None and len(self._folders) >= _AT_ONCE:
-                self._thread = threading.Thread(target=self._work, name="remover", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="remover", daemon=True)
+                # Where no more threads are allowed, the end does it.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def finish(self) -> None:
         """Have everything gone that was handed over."""
