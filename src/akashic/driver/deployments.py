@@ -173,6 +173,7 @@ class DeploymentDriver:
         is. A cancellation takes it back, or rolls it back when it has started.
         """
         while True:
+            seen = self.journal.head()
             lock = self._claimed.pop(deployment, None) or self._lock(environment, deployment)
             with self._holding(lock, environment, deployment) as owned:
                 if owned:
@@ -185,7 +186,7 @@ class DeploymentDriver:
                 return found
             if waiting is not None and not waiting(found, state):
                 return found
-            self._wait(self.clock.now() + WAIT_S)
+            self._wait(seen, self.clock.now() + WAIT_S)
 
     def recover(self, environment: str, cancellation: Cancellation) -> list[Deployment]:
         """Take on every deployment whose owner died: each goes on to its end or back; one that waits for an
@@ -223,6 +224,8 @@ class DeploymentDriver:
         waiting: Callable[[Deployment, EnvironmentState], bool] | None,
     ) -> Deployment | None:
         while True:
+            # Before the state is read: an approval that `waiting` writes must wake us, too.
+            seen = self.journal.head()
             state, version = self._read(environment)
             found = state.deployments[deployment]
             if found.ended:
@@ -240,7 +243,7 @@ class DeploymentDriver:
             if waiting is not None and not waiting(found, state):
                 return found
             self._adopt_blocking(environment, state, found, cancellation)
-            self._wait(min(wake_at, self.clock.now() + WAIT_S))
+            self._wait(seen, min(wake_at, self.clock.now() + WAIT_S))
 
     def _adopt_blocking(
         self, environment: str, state: EnvironmentState, found: Deployment, cancellation: Cancellation
@@ -321,6 +324,6 @@ class DeploymentDriver:
         state = fold_records(EnvironmentState(name=name), records)
         return state, records[-1].version if records else 0
 
-    def _wait(self, until: float) -> None:
+    def _wait(self, seen: int, until: float) -> None:
         timeout_s = max(0.0, min(until - self.clock.now(), WAIT_S))
-        self.journal.wait(after_position=self.journal.head(), timeout_s=timeout_s)
+        self.journal.wait(after_position=seen, timeout_s=timeout_s)
