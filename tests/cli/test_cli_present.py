@@ -102,6 +102,28 @@ def test_plain_lines(cli: Cli) -> None:
     agree("plain.txt", text, application.commit)
 
 
+CALLS = """
+on: push
+jobs:
+  typed: {strategy: {matrix: {k: [a, b]}}, uses: ./.github/workflows/called.yml, with: {k: "${{ matrix.k }}"}}
+"""
+CALLED = """
+on: {workflow_call: {inputs: {k: {type: string}}}}
+jobs:
+  two: {if: inputs.k == 'a', runs-on: x, steps: [{run: echo}]}
+  odd: {needs: two, runs-on: x, continue-on-error: "${{ inputs.k }}", steps: [{run: echo}]}
+"""
+
+
+def test_what_did_not_run_is_named_as_what_did(cli: Cli) -> None:
+    cli.write(".github/workflows/called.yml", CALLED)
+    out = io.StringIO()
+    conduct(application_of(cli, CALLS), lambda _: PlainPresenter(out, show_logs=True))
+    shown = out.getvalue()
+    assert "[typed (a)/two] started" in shown and "[typed (b)/two] – skipped: its `if` is false" in shown
+    assert "[typed (a)/odd(0)] ✗ cannot run: " in shown or "[typed (a)/odd] ✗ cannot run: " in shown
+
+
 def test_json_lines_are_objects_with_the_run_s_id(cli: Cli) -> None:
     out = io.StringIO()
     state = conduct(application_of(cli), lambda run_id: JsonPresenter(out, run_id))
@@ -285,7 +307,8 @@ def test_a_state_can_be_shown_at_any_moment(cli: Cli) -> None:
 def test_what_was_annotated_is_told_once_in_order_with_its_step(cli: Cli) -> None:
     application = application_of(cli, "on: push\njobs: {a: {runs-on: x, steps: [{run: echo}]}}")
     view = view_of(conduct(application, lambda _: PlainPresenter(io.StringIO(), show_logs=False)), 0.0)
-    found = [Annotation(level="error", message=f"e{number}") for number in range(4)]
+    found = [Annotation(level="error", message=f"e{number}") for number in range(3)]
+    found.append(Annotation(level="error", message="e3", file="b.c"))
     warned = Annotation(level="warning", message="w\nmore", file="a.c", line=3)
     step = StepReport(
         number=2,
@@ -303,7 +326,7 @@ def test_what_was_annotated_is_told_once_in_order_with_its_step(cli: Cli) -> Non
         f"error: a › {where}: e0",
         f"error: a › {where}: e1",
         "error: a: e2",
-        "error: a: e3",
+        "error: a: b.c: e3",
         f"warning: a › {where}: a.c:3: w",
         "  more",
     ]

@@ -127,6 +127,18 @@ def test_a_default_that_does_not_fit_is_told_where_it_stands(house: Any) -> None
     assert re.search(r"\.yml:\d+:\d+: shell 'cmd' exists on Windows only", outcome.log)
 
 
+def test_a_name_sees_the_step_s_own_env(house: Any) -> None:
+    outcome = house.run(
+        """
+        env: {A: job}
+        steps:
+          - {name: "n ${{ env.A }} ${{ env.B }}", run: "true", env: {A: own, B: "${{ github.job }}"}}
+          - {run: "echo ${{ env.B }}", env: {B: "x"}}
+        """
+    )
+    assert outcome.names[1:3] == ["n own build", "Run echo x"]
+
+
 def test_a_name_made_by_an_expression_has_one_line(house: Any) -> None:
     outcome = house.run("- run: echo '${{ toJSON(github.actor) }}${{ fromJSON('\"\\n\\nx\"') }}'")
     assert outcome.names[1] == 'Run echo \'"mona"'

@@ -45,6 +45,8 @@ class PlainPresenter:
             self._line("", headline(state))
         if isinstance(event, GateOpened | JobStarted) and event.key not in self._words:
             self._words[event.key] = job_words(state, event.key)
+        elif isinstance(event, JobSkipped | JobRefused) and event.job not in self._words:
+            self._words[event.job] = job_words(state, event.job)
         match event:
             case RunResumed():
                 self._line("", f"run {state.created.sequence} is taken on again by {event.by}")

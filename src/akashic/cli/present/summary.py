@@ -72,7 +72,7 @@ def _annotations(view: RunView, style: Style, told: set[tuple[str, str]]) -> lis
     found = {key: step_name for key, step_name in found.items() if (key[0], key[1].message) not in told}
     shown = sorted(found.items(), key=lambda item: order[item[0][1].level])
     for (name, one), step_name in shown[:ANNOTATIONS_SHOWN_MAX]:
-        place = f"{one.file}:{one.line}: " if one.file else ""
+        place = f"{one.file}:{one.line}: " if one.line else f"{one.file}: " if one.file else ""
         title = f"{one.title}: " if one.title else ""
         first, *more = f"{name}{step_name}: {place}{title}{one.message}".split("\n")
         lines.append(f"{style(one.level, one.level)}: {label(first)}")
