@@ -1,6 +1,8 @@
 """Folders of closed jobs are removed beside the work."""
 
+import itertools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -157,6 +159,51 @@ def test_without_a_thread_to_spare_the_end_does_it_all(
         remover.remove(_filled(tmp_path / name))
     remover.finish()
     assert list(tmp_path.iterdir()) == []
+
+
+def killed_at(step: int, folder: Path, *, stubborn: bool) -> bool:
+    """Have a process claim a folder, fill it, and die before its `step`th change; whether it got there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            folder.mkdir(parents=True)
+            write_owner(str(folder), mark=folder.name, run_id="r", job_key="j")
+            for name in ("a", "z/below"):
+                (folder / name).mkdir(parents=True)
+                (folder / name / "file").write_text("x")
+            (folder / "m").write_text("x")
+            steps = itertools.count()
+
+            def look(event: str, given: tuple[object, ...]) -> None:
+                if event in ("os.remove", "os.rmdir", "os.rename", "os.chmod") and next(steps) == step:
+                    os._exit(9)
+
+            sys.addaudithook(look)
+            if stubborn:
+                shutil.rmtree = lambda *given, **options: (_ for _ in ()).throw(RecursionError)  # type: ignore
+            remove_folder(str(folder))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_what_a_kill_in_the_middle_leaves_is_swept(tmp_path: Path, stubborn: bool) -> None:
+    work = tmp_path / "work"
+    for step in itertools.count():
+        folder = work / f"job{step}"
+        reached = killed_at(step, folder, stubborn=stubborn)
+        if folder.exists():
+            left = sorted(path.name for path in folder.iterdir())
+            assert OWNER_FILE in left or left == [], "whose it is goes last"
+            if OWNER_FILE not in left:
+                os.utime(folder, (1, 1))
+            assert len(sweep(str(work))) == 1
+        assert list(work.iterdir()) == []
+        if not reached:
+            break
+    assert step > 6, "it was killed at each of them"
 
 
 Entries = st.dictionaries(

@@ -442,11 +442,12 @@ def test_writers_of_other_processes_lose_nothing_while_one_tidies(path: Path) ->
 
 def test_a_tidying_that_fails_leaves_the_journal_as_patient_as_it_was(path: Path) -> None:
     journal = with_long_log(path)
-    real = journal._connection
+    real, patience = journal._connection, list[int]()
 
     class Failing:
         def execute(self, statement: str, *arguments: object) -> object:
             if "checkpoint" in statement:
+                patience.extend(real.execute("PRAGMA busy_timeout").fetchone())
                 raise sqlite3.OperationalError("disk I/O error")
             return real.execute(statement, *arguments)
 
@@ -454,6 +455,7 @@ def test_a_tidying_that_fails_leaves_the_journal_as_patient_as_it_was(path: Path
     with pytest.raises((JournalUnavailable, JournalDamaged)):
         journal.tidy()
     journal._connection = real
+    assert patience == [0], "nobody waits for a tidying"
     assert busy_timeout_ms(journal) == 5000
     journal.close()
 
