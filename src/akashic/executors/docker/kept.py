@@ -19,7 +19,6 @@ from akashic.containers.errors import EngineError, EngineMissing
 from akashic.executors.docker import mounting
 from akashic.executors.host import keeping
 from akashic.executors.host.keeping import Kept
-from akashic.executors.host.marker import write_owner
 from akashic.executors.protocol import ExecutorError, SandboxSpec
 
 REPOSITORY = "akashic-kept"
@@ -51,17 +50,7 @@ class KeptPlaces:
 
     def take_up(self, spec: SandboxSpec) -> Kept:
         """Make a kept place a sandbox of ours. Raises ExecutorError when it is not kept any more."""
-        with keeping.locked(self._folder):
-            kept = keeping.find(self._folder, spec.run_id, spec.job_key, spec.resumes)
-            if kept is None:
-                raise ExecutorError(
-                    f"the workspace of job {spec.job_key} (attempt {spec.resumes}) is not kept any more",
-                    hint="akashic rerun --failed runs the job from its beginning",
-                )
-            folder = f"{self._work}/{kept.mark}"
-            write_owner(folder, mark=kept.mark, run_id=spec.run_id, job_key=spec.job_key)
-            keeping.forget(self._folder, kept.mark)
-        return kept
+        return keeping.take_up(self._folder, spec)
 
     def image(self, kept: Kept) -> str:
         """The image of a place, empty when its job changed nothing outside of its folders."""

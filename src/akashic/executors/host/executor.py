@@ -72,8 +72,8 @@ class HostExecutor:
                 "and the host executor runs no containers",
                 hint=f"executors that can: {CONTAINER_EXECUTORS}",
             )
-        kept = self._kept(spec) if spec.resumes else None
-        folder = self._claim(spec) if kept is None else self._take_up(spec, kept)
+        kept = self._take_up(spec) if spec.resumes else None
+        folder = self._claim(spec) if kept is None else f"{self._work}/{kept.mark}"
         place: Place | None = None
         sandbox: HostSandbox | None = None
         try:
@@ -127,24 +127,11 @@ class HostExecutor:
         kept = keeping.find(self._state_dir, run_id, job_key, attempt)
         return None if kept is None else bytes(kept.state)
 
-    def _kept(self, spec: SandboxSpec) -> keeping.Kept:
-        kept = keeping.find(self._state_dir, spec.run_id, spec.job_key, spec.resumes)
-        if kept is None:
-            raise ExecutorError(
-                f"the workspace of job {spec.job_key} (attempt {spec.resumes}) is not kept any more",
-                hint="akashic rerun --failed runs the job from its beginning",
-            )
-        return kept
-
-    def _take_up(self, spec: SandboxSpec, kept: keeping.Kept) -> str:
-        """Make a kept place a sandbox of ours. What a crash leaves from here on is swept."""
-        folder = f"{self._work}/{kept.mark}"
-        with keeping.locked(self._state_dir):
-            write_owner(folder, mark=kept.mark, run_id=spec.run_id, job_key=spec.job_key)
-            keeping.forget(self._state_dir, kept.mark)
+    def _take_up(self, spec: SandboxSpec) -> keeping.Kept:
+        kept = keeping.take_up(self._state_dir, spec)
         # Services begin anew: their data belonged to processes that are dead.
-        shutil.rmtree(f"{folder}/_services", ignore_errors=True)
-        return folder
+        shutil.rmtree(f"{self._work}/{kept.mark}/_services", ignore_errors=True)
+        return kept
 
     def _claim(self, spec: SandboxSpec) -> str:
         """A new folder for this sandbox, ours before anything lies in it."""

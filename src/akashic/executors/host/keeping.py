@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from akashic.executors.host.marker import write_owner
 from akashic.executors.host.sandbox_folder import remove_folder
+from akashic.executors.protocol import ExecutorError, SandboxSpec
 
 KEPT_FOLDER = "kept"
 CONTAINERS_FOLDER = "containers"
@@ -62,6 +64,22 @@ def find(state_dir: str, run_id: str, job_key: str, attempt: int) -> Kept | None
         if (kept.run_id, kept.job_key, kept.attempt) == (run_id, job_key, attempt):
             return kept if os.path.isdir(f"{state_dir}/work/{kept.mark}") else None
     return None
+
+
+def take_up(state_dir: str, spec: SandboxSpec) -> Kept:
+    """Make the kept place that `spec` resumes a sandbox of ours, and nobody else's. What a crash leaves
+    of it from here on is swept. Raises ExecutorError when it is not kept any more."""
+    with locked(state_dir):
+        kept = find(state_dir, spec.run_id, spec.job_key, spec.resumes)
+        if kept is None:
+            raise ExecutorError(
+                f"the workspace of job {spec.job_key} (attempt {spec.resumes}) is not kept any more",
+                hint="akashic rerun --failed runs the job from its beginning",
+            )
+        folder = f"{state_dir}/work/{kept.mark}"
+        write_owner(folder, mark=kept.mark, run_id=spec.run_id, job_key=spec.job_key)
+        forget(state_dir, kept.mark)
+    return kept
 
 
 def is_kept(work: str, mark: str) -> bool:
