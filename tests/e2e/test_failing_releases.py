@@ -92,4 +92,4 @@ def test_a_receiver_that_is_dead_is_told_of_and_fails_nothing(shop: SmallShop) -
     assert shop("image", "build").returncode == 0
     deployed = shop("deploy", "staging")
     assert deployed.returncode == 0, deployed.stderr
-    assert "warning: notification to chat: not delivered after 2 attempts" in deployed.stderr
+    assert "warning: notification to chat: not delivered after 2 attempts: " in deployed.stderr

@@ -85,6 +85,14 @@ def test_a_receiver_that_stays_down_is_given_up_and_reported(webhook_server: Ser
     assert reported == [delivery]
 
 
+def test_who_waits_goes_on_when_it_has_been_reported(webhook_server: Server) -> None:
+    """Else the process ends while a thread still writes: the words are lost, or the interpreter aborts."""
+    webhook_server.answers[:] = [(404, {})]
+    seen: list[bool] = []
+    send(notifier(WebhookReceiver(url=webhook_server.url), report=lambda one: seen.append(one.wait(0))))
+    assert seen == [False]
+
+
 def test_a_refusal_is_not_repeated(webhook_server: Server) -> None:
     webhook_server.answers[:] = [(404, {})]
     assert send(notifier(WebhookReceiver(url=webhook_server.url))).attempts == 1

@@ -307,7 +307,7 @@ class Application:
         """Take on the deployments that dead processes left; a line for each that changed."""
         return [
             f"{one.request.environment}: deployment {one.request.number} of {one.request.release.version} "
-            f"was waited for by nobody any more and is now {one.status}"
+            f"was taken up, since nobody drove it, and is now {one.status}"
             for one in self.deployments.recover()
         ]
 

@@ -43,7 +43,7 @@ def recover(application: Application, context: CommandContext) -> None:
     style = Style(context.color)
     for deployment in application.deployments.recover():
         line = summary_line(deployment, style, application.clock.now())
-        context.stderr.write(f"waited for by nobody any more: {line}\n")
+        context.stderr.write(f"taken up here, since nobody drove it: {line}\n")
     for name in Previews(application.deployments).sweep(by="akashic"):
         context.stderr.write(safe_lines(f"{name} is removed: its time is over") + "\n")
 

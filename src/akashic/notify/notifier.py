@@ -40,8 +40,11 @@ class Delivery:
         """Block until it is delivered or given up, or the time is over; whether it is decided."""
         return self._done.wait(timeout_s)
 
-    def finish(self, status: Status, error: str = "") -> None:
+    def decide(self, status: Status, error: str = "") -> None:
         self.status, self.error = status, error
+
+    def finish(self) -> None:
+        """Let those go on who wait for it."""
         self._done.set()
 
     def __str__(self) -> str:
@@ -98,6 +101,7 @@ class Notifier:
         for delivery in waited:
             if not delivery.wait(max(0.0, until - time.monotonic())):
                 self._closing.set()
+                self._decide(delivery, SendFailed("it did not answer in time", retry=False))
         return waited
 
     def close(self) -> list[Delivery]:
@@ -189,12 +193,18 @@ class Notifier:
         return value
 
     def _decide(self, delivery: Delivery, failure: SendFailed | None) -> None:
-        delivery.finish("failed" if failure else "delivered", failure.message if failure else "")
-        if self._report is not None:
-            try:
+        with self._lock:
+            if delivery.status != "pending":
+                return  # it was given up meanwhile
+            delivery.decide("failed" if failure else "delivered", failure.message if failure else "")
+        try:
+            # Before anybody goes on: who waits may end the process, and with it what we write.
+            if self._report is not None:
                 self._report(delivery)
-            except Exception:
-                return  # telling that something was told must not break anything either
+        except Exception:
+            return  # telling that something was told must not break anything either
+        finally:
+            delivery.finish()
 
 
 def _hears(receiver: AnyReceiver, message: Message) -> bool:
