@@ -6,7 +6,7 @@ import io
 import json
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -61,13 +61,17 @@ def application_of(cli: Cli, text: str = FLOW) -> Application:
     return application
 
 
-def conduct(application: Application, observer: Callable[[str], RunObserver]) -> RunState:
+def conduct(
+    application: Application,
+    observer: Callable[[str], RunObserver],
+    scripts: Mapping[str, Script] = SCRIPTS,
+) -> RunState:
     """A scripted run, watched."""
     selection = select(application, Request(), cwd=application.root, remote=no_remote)
     run_id = create(application, Request(), selection, selection.triggered[0])
     driver = RunDriver(
         journal=application.journal,
-        job_port=ScriptedJobs(SCRIPTS),
+        job_port=ScriptedJobs(scripts),
         gate_port=RuledGates(),
         clock=application.clock,
         locks=FileRunLocks(application.state_dir / "locks"),
@@ -122,6 +126,16 @@ def test_what_did_not_run_is_named_as_what_did(cli: Cli) -> None:
     shown = out.getvalue()
     assert "[typed (a)/two] started" in shown and "[typed (b)/two] – skipped: its `if` is false" in shown
     assert "[typed (a)/odd(0)] ✗ cannot run: " in shown or "[typed (a)/odd] ✗ cannot run: " in shown
+
+
+def test_a_cell_that_never_began_is_named_as_the_others(cli: Cli) -> None:
+    job = "{runs-on: x, strategy: {max-parallel: 1, matrix: {i: [7, 8]}}, steps: [{run: x}]}"
+    text = f"on: push\njobs: {{a: {job}}}"
+    application = application_of(cli, text)
+    out = io.StringIO()
+    scripts = {"a(0)": Script(conclusion="failure", reason="no")}
+    conduct(application, lambda _: PlainPresenter(out, show_logs=True), scripts)
+    assert "[a (7)] ✗ failure" in out.getvalue() and "[a (8)] ⊘ cancelled" in out.getvalue()
 
 
 def test_json_lines_are_objects_with_the_run_s_id(cli: Cli) -> None:

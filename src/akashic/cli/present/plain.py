@@ -43,7 +43,7 @@ class PlainPresenter:
             # The first event of a run was appended before anyone watched.
             self._begun = True
             self._line("", headline(state))
-        if isinstance(event, GateOpened | JobStarted) and event.key not in self._words:
+        if isinstance(event, GateOpened | JobStarted | JobFinished) and event.key not in self._words:
             self._words[event.key] = job_words(state, event.key)
         elif isinstance(event, JobSkipped | JobRefused) and event.job not in self._words:
             self._words[event.job] = job_words(state, event.job)
