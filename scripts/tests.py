@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,15 +22,19 @@ def main() -> int:
     print(f"==> the tests, and beside them, shown afterwards, those in {', '.join(DELIVERING)}", flush=True)
     with tempfile.TemporaryFile() as output:
         beside = subprocess.Popen([*pytest, *DELIVERING], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            here = subprocess.run([*pytest, *others], cwd=ROOT, check=False).returncode
-        finally:
-            # An interrupt of the terminal has reached it, too.
-            there = beside.wait()
-            output.seek(0)
-            print(f"==> {', '.join(DELIVERING)}", flush=True)
-            sys.stdout.buffer.write(output.read())
-    return here or there
+        here = subprocess.Popen([*pytest, *others], cwd=ROOT)
+        codes = ended(here), ended(beside)
+        output.seek(0)
+        print(f"==> {', '.join(DELIVERING)}", flush=True)
+        sys.stdout.buffer.write(output.read())
+    return max(codes)
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. An interrupt of the terminal has reached it too, and it stops what its tests started."""
+    while True:
+        with suppress(KeyboardInterrupt):
+            return abs(process.wait())
 
 
 if __name__ == "__main__":
