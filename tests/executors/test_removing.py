@@ -55,6 +55,27 @@ def test_a_process_that_forgets_to_finish_ends_and_leaves_nothing(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+IMPATIENT = """
+import os, signal, sys
+from akashic.executors.host import removing
+def interrupted(folder):
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+removing.remove_folder = interrupted
+removing.Remover().remove(sys.argv[1])
+sys.exit(5)
+"""
+
+
+def test_ctrl_c_while_the_last_folder_goes_ends_the_process_without_a_word(tmp_path: Path) -> None:
+    folder = _filled(tmp_path / "job")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, folder], capture_output=True, text=True, timeout=120, check=False
+    )
+    # The next run sweeps what is left.
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", "")
+
+
 ORDER = """
 import sys
 from akashic.executors.host.sandbox_folder import remove_folder

@@ -29,7 +29,7 @@ class Remover:
         """Have a folder removed soon."""
         with self._lock:
             if not self._folders:
-                atexit.register(self.finish)
+                atexit.register(self._finish_at_exit)
             self._folders.append(folder)
             if self._thread is None and len(self._folders) >= _AT_ONCE:
                 thread = threading.Thread(target=self._work, name="remover", daemon=True)
@@ -47,7 +47,12 @@ class Remover:
             thread = self._thread
         if thread is not None:
             thread.join()
-        atexit.unregister(self.finish)
+        atexit.unregister(self._finish_at_exit)
+
+    def _finish_at_exit(self) -> None:
+        # Whoever cannot wait for it leaves it to the next run, which sweeps what has a dead owner.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.finish()
 
     def _work(self) -> None:
         while True:
