@@ -145,10 +145,13 @@ class SqliteJournal:
             if self._closed:
                 return
             self._closed = True
-            if self._unsynced is not None:
-                self._sync_unsynced(self._unsynced)
-            self._head_file.close()
-            self._connection.close()
+            try:
+                if self._unsynced is not None:
+                    with translated(self.path):
+                        self._sync_unsynced(self._unsynced)
+            finally:
+                self._head_file.close()
+                self._connection.close()
         with self._appended:
             self._appended.notify_all()
 
@@ -189,8 +192,11 @@ class SqliteJournal:
     def wait(self, *, after_position: int, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while not self._closed:
+            # Outside of the condition: who appends takes the two locks the other way round.
+            if self.head() > after_position:
+                return True
             with self._appended:
-                if self._own_head > after_position or self.head() > after_position:
+                if self._own_head > after_position:
                     return True
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
