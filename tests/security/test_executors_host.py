@@ -170,9 +170,8 @@ def test_attack_24_the_workspace_does_not_shadow_our_own_git(
 
 @pytest.mark.skipif(MODES == ["off"], reason="no namespaces on this machine")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could undo it")
+@pytest.mark.parametrize("sandbox", ["strict"], indirect=True)
 def test_root_in_a_job_cannot_undo_its_isolation(sandbox: HostSandbox) -> None:
-    if any("isolation is off" in note for note in sandbox.notes):
-        pytest.skip("there is none to undo")
     said = run(
         sandbox,
         "mount -o remount,rw / 2>&1; mknod disk b 254 0 2>&1; echo x > /proc/sys/kernel/hostname; touch /x",
