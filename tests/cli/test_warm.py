@@ -242,10 +242,24 @@ def test_changed_code_ends_the_server(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not standing.is_fresh()
 
 
+def test_a_server_that_is_still_importing_is_stopped(warm: Cli) -> None:
+    warm.commit("begin")
+    Path(place.folder(warm.env)).mkdir(mode=0o700)
+    argv = (sys.executable, "-P", "-m", "akashic.cli.warm.server")
+    server = subprocess.Popen(argv, env=warm.env, stdin=subprocess.PIPE)
+    # It stands there when it has begun, and then waits to be told what to import.
+    until(lambda: Path(f"/proc/{server.pid}/cwd").readlink() == Path("/"))
+    warm("warm", "stop")
+    assert server.stdin is not None
+    server.stdin.close()
+    assert server.wait(20) == 0
+    assert warm.json("warm") == []
+
+
 def test_an_idle_server_ends(warm: Cli) -> None:
     place_ = Path(warm.env["XDG_RUNTIME_DIR"])
     environ = {"XDG_RUNTIME_DIR": str(place_), "PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"]}
-    program = "from akashic.cli.warm import place, server\nplace.IDLE_TIMEOUT_S = 0.3\nserver.main([])\n"
+    program = "from akashic.cli.warm import place, server\nplace.IDLE_TIMEOUT_S = 0.3\nserver.main([], 0)\n"
     done = subprocess.run([sys.executable, "-c", program], env=environ, timeout=30, check=False)
     assert done.returncode == 0
     assert list((place_ / "akashic-warm").iterdir()) == []

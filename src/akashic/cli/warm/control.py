@@ -37,7 +37,12 @@ def servers(environ: Mapping[str, str]) -> list[ServerInfo]:
 
 
 def stop(environ: Mapping[str, str]) -> int:
-    """Have all servers take no more work; how many there were. Commands at work end first."""
+    """Have all servers take no more work; how many there were. Commands at work end first. A server that is
+    still importing cannot be asked: it finds a mark and leaves."""
+    where = place.folder(dict(environ))
+    if where and place.is_private(where):
+        with suppress(OSError):
+            Path(where, place.STOP_MARK).touch()
     found = servers(environ)
     for server in found:
         with suppress(OSError):

@@ -10,6 +10,8 @@ import akashic
 
 SWITCH = "AKASHIC_WARM"
 IDLE_TIMEOUT_S = 900
+STOP_MARK = "stopped"
+"""A file beside the sockets, touched when the servers are stopped: one that is still importing heeds it."""
 _LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 _HASH_MODULUS = (1 << 61) - 1
 _PATH_BYTES_MAX = 100

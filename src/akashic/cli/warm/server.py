@@ -13,6 +13,7 @@ import importlib
 import os
 import select
 import sys
+import time
 from contextlib import suppress
 
 from akashic.cli.warm import place
@@ -27,30 +28,48 @@ _SERVED_MAX = 1000
 """Commands after which a server leaves: nothing lasts for ever."""
 
 
-def main(module_names: "list[str]") -> None:
-    """Serve until nobody has asked for `IDLE_TIMEOUT_S`. `module_names` are those that a command needed."""
+def main(module_names: "list[str]", begun_ns: int) -> None:
+    """Serve until nobody has asked for `IDLE_TIMEOUT_S`. `module_names` are those that a command needed;
+    servers that are stopped after `begun_ns` (by the clock of files) mean this one, too."""
     path = place.socket_path(os.environ)
     # Prepared before it listens: whoever calls meanwhile is faster alone.
-    if not path or _is_served(path) or not prepare(module_names):
+    if not path or not make_folder(path) or _is_served(path) or not prepare(module_names):
         return
     listener = listen(path)
     if listener is None:
         return
+    # After it listens: who stops all servers from now on finds this one.
+    if _is_stopped_since(path, begun_ns):
+        os.unlink(path)
+        return
     Server(listener, path, Standing(place.identity(os.environ))).serve()
 
 
-def listen(path: str) -> "_socket.socket | None":
-    """The server's socket; None when another server has it. A socket that nobody serves is replaced."""
+def make_folder(path: str) -> bool:
+    """Make the folder of the socket `path` where there is none; whether it is ours alone."""
     where = path.rpartition("/")[0]
     base = where.rpartition("/")[0]
     if not os.path.lexists(base) and place.is_own(base.rpartition("/")[0]):
         with suppress(OSError):
             os.mkdir(base, mode=0o700)
     if not place.is_own(base):
-        return None
+        return False
     with suppress(OSError):
         os.mkdir(where, mode=0o700)
-    if not place.is_private(where):
+    return place.is_private(where)
+
+
+def _is_stopped_since(path: str, moment_ns: int) -> bool:
+    mark = f"{path.rpartition('/')[0]}/{place.STOP_MARK}"
+    try:
+        return os.stat(mark).st_mtime_ns >= moment_ns
+    except OSError:
+        return False
+
+
+def listen(path: str) -> "_socket.socket | None":
+    """The server's socket; None when another server has it. A socket that nobody serves is replaced."""
+    if not make_folder(path):
         return None
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     # The name appears at once with its listener behind it: a client never finds one that refuses.
@@ -236,7 +255,8 @@ class Server:
 
 
 if __name__ == "__main__":
+    begun_ns = time.time_ns()
     # What the first command was given open is no business of a process that lives on: a lock would stay held.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
-    main(sys.stdin.read().split())
+    main(sys.stdin.read().split(), begun_ns)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import tempfile
 
 from akashic.executors.host.marker import OWNER_FILE
 
@@ -35,6 +34,8 @@ def remove_folder(folder: str) -> None:
 
 def _take_apart(folder: str) -> None:
     """Remove all but the owner, each folder from one place, so that no path is long and nothing recurses."""
+    import tempfile  # hardly ever needed, and a millisecond of every start
+
     os.chmod(folder, 0o700)
     heap = tempfile.mkdtemp(dir=folder)
     waiting, count = [folder], 0
