@@ -89,7 +89,7 @@ def test_artifacts_are_unpacked_where_act_would_serve_them(cli: Cli) -> None:
 def test_validate_bug_report_and_options(cli: Cli) -> None:
     cli.workflow(steps("true"))
     cli.commit()
-    assert "1 workflow(s) are valid" in cli("run", "--validate").stdout
+    assert "1 workflow is valid" in cli("run", "--validate").stdout
     report = cli("run", "--bug-report").stdout
     assert "python: " in report and "isolation: " in report and os.environ["PATH"] not in report
     listed = json.loads(cli("run", "--list-options").stdout)

@@ -138,6 +138,18 @@ def test_a_cell_that_never_began_is_named_as_the_others(cli: Cli) -> None:
     assert "[a (7)] ✗ failure" in out.getvalue() and "[a (8)] ⊘ cancelled" in out.getvalue()
 
 
+def test_a_cell_is_named_by_what_its_values_hold(cli: Cli) -> None:
+    values = "{v: [[1, 2], {a: [3]}, null], w: [x], include: [{w: x, extra: 1}]}"
+    job = f"{{runs-on: x, strategy: {{matrix: {values}}}, steps: [{{run: x}}]}}"
+    named = job.replace("{runs-on", '{name: "N ${{ matrix.w }}", runs-on')
+    application = application_of(cli, f"on: push\njobs: {{a: {job}, b: {named}}}")
+    out = io.StringIO()
+    conduct(application, lambda _: PlainPresenter(out, show_logs=True), {})
+    begun = {line for line in out.getvalue().splitlines() if line.endswith(" started")}
+    assert {"[a (1, 2, x)] started", "[a (3, x)] started", "[a (x)] started"} <= begun
+    assert {"[b (1, 2, x, 1)] started", "[b (3, x, 1)] started", "[b (x, 1)] started"} <= begun
+
+
 def test_json_lines_are_objects_with_the_run_s_id(cli: Cli) -> None:
     out = io.StringIO()
     state = conduct(application_of(cli), lambda run_id: JsonPresenter(out, run_id))

@@ -139,6 +139,11 @@ def test_a_name_sees_the_step_s_own_env(house: Any) -> None:
     assert outcome.names[1:3] == ["n own build", "Run echo x"]
 
 
+def test_a_name_of_several_lines_is_its_first(house: Any) -> None:
+    outcome = house.run('- {name: "\\n one\\n two", run: "true"}')
+    assert outcome.names[1] == "one"
+
+
 def test_a_name_made_by_an_expression_has_one_line(house: Any) -> None:
     outcome = house.run("- run: echo '${{ toJSON(github.actor) }}${{ fromJSON('\"\\n\\nx\"') }}'")
     assert outcome.names[1] == 'Run echo \'"mona"'

@@ -203,8 +203,8 @@ def _check_matrix(loaded: Sequence[LoadedWorkflow], wanted: Mapping[str, Sequenc
         return
     for name, values in wanted.items():
         if name not in known:
-            names = ", ".join(known) or "there is no matrix"
-            raise UsageError(f"--matrix {name}: no job has this in its matrix", hint=f"known: {names}")
+            hint = f"known: {', '.join(known)}" if known else "no job has a matrix"
+            raise UsageError(f"--matrix {name}: no job has this in its matrix", hint=hint)
         for value in values:
             if value not in known[name]:
                 raise UsageError(

@@ -232,7 +232,8 @@ class StepRunner:
 
     def _name(self, step: Step, frame: Frame) -> str:
         if step.name is not None:
-            return self._evaluated(to_string(step.name.value), step, frame) or "step"
+            # As the runner does: of a name that has lines, the first.
+            return _first_line(self._evaluated(to_string(step.name.value), step, frame)) or "step"
         if step.run is not None:
             first = _first_line(to_string(step.run.value))
             # What an expression gives may have lines of its own.

@@ -148,14 +148,15 @@ def _put(row: dict[str, Any], extra: dict[str, Any]) -> None:
 
 def _shown(row: dict[str, Any], original: bool, axes: dict[str, list[Any]]) -> tuple[str, ...]:
     names = axes if original else row
-    return tuple(text for name in names for text in _leaves(row[name]))
+    return tuple(text for name in names for text in leaves(row[name]))
 
 
-def _leaves(value: Any) -> list[str]:
+def leaves(value: Any) -> list[str]:
+    """A value of a matrix as names show it: of lists and mappings what they hold."""
     if isinstance(value, dict):
-        return [text for item in value.values() for text in _leaves(item)]
+        return [text for item in value.values() for text in leaves(item)]
     if isinstance(value, list):
-        return [text for item in value for text in _leaves(item)]
+        return [text for item in value for text in leaves(item)]
     text = to_string(value)
     return [text] if text else []
 

@@ -76,7 +76,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     remote = remote_reader(action_cache(application), overrides, offline=args.offline)
     if args.validate:
         loaded = load_workflows(application, request, cwd=context.cwd, remote=remote)
-        context.stdout.write(f"{len(loaded)} workflow(s) are valid; `akashic lint` looks closer\n")
+        counted = "1 workflow is" if len(loaded) == 1 else f"{len(loaded)} workflows are"
+        context.stdout.write(f"{counted} valid; `akashic lint` looks closer\n")
         return EXIT_OK
     if args.list:
         from akashic.cli.present.listing import list_jobs  # not on the way of a run

@@ -50,17 +50,20 @@ def job_words(state: RunState, key: str) -> str:
     likewise."""
     if "(" not in key:
         return key
-    from akashic.engine.expand import shown_value  # only a run with a matrix pays for it
+    from akashic.workflow.matrix import leaves  # only a run with a matrix pays for it
 
     words: list[str] = []
-    path = ""
+    path = above = ""
     for part in key.split("/"):
         path = f"{path}/{part}" if path else part
         instance = state.instances.get(path)
         if instance is not None and instance.matrix and part.endswith(")"):
-            shown = [shown_value(one) for one in instance.matrix.values() if not isinstance(one, dict | list)]
-            if shown:
-                part = f"{part.rpartition('(')[0]} ({', '.join(shown)})"
+            name = part.rpartition("(")[0]
+            own = instance.name.removeprefix(above)
+            # A job with a `name:` of its own is still called by its id here, which `-j` takes.
+            values = ", ".join(text for one in instance.matrix.values() for text in leaves(one))
+            part = own if own.startswith(f"{name} (") else f"{name} ({values})" if values else part
+        above = f"{instance.name} / " if instance is not None else ""
         words.append(part)
     return "/".join(words)
 
