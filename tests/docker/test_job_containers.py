@@ -89,13 +89,13 @@ def test_a_container_has_its_environment_volumes_and_options(shop: Any, tmp_path
                 echo "id=${{ job.container.id }}"; echo "network=${{ job.container.network }}"
         """.replace("FOLDER", str(tmp_path))
     )
-    assert run.value("build(0)", "mode") == "of 1"
-    assert run.value("build(0)", "path_of") == "refs/heads/main"
-    assert run.value("build(0)", "kept") == "on this machine"
-    assert run.value("build(0)", "host") == "worker" and run.value("build(0)", "user") == "1001"
-    assert run.value("build(0)", "readonly") == "yes"
-    assert len(run.value("build(0)", "id")) == 64 and run.value("build(0)", "network")
-    assert any(line.startswith("10.9.8.7") for line in run.lines("build(0)"))
+    assert run.value("build (1)", "mode") == "of 1"
+    assert run.value("build (1)", "path_of") == "refs/heads/main"
+    assert run.value("build (1)", "kept") == "on this machine"
+    assert run.value("build (1)", "host") == "worker" and run.value("build (1)", "user") == "1001"
+    assert run.value("build (1)", "readonly") == "yes"
+    assert len(run.value("build (1)", "id")) == 64 and run.value("build (1)", "network")
+    assert any(line.startswith("10.9.8.7") for line in run.lines("build (1)"))
 
 
 def test_contexts_files_and_paths_are_those_of_a_container_on_github(shop: Any) -> None:
