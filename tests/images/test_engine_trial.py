@@ -31,6 +31,7 @@ from akashic.images.tar import Entry
 from akashic.images.transfer import open_repository, push
 from akashic.testing.registry import LoopbackRegistry
 from scripts import base_image
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.docker
 BASE = "akashic-test/base:1"
