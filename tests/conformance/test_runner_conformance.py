@@ -59,6 +59,14 @@ CASES: list[tuple[str, str, list[str], str]] = [
         "success",
     ),
     (
+        "contexts: github.env, github.path and their siblings are the step's own files",
+        "- {id: w, run: 'echo A=1 >> ${{ github.env }}; echo o=2 >> ${{ github.output }}; "
+        "echo $PWD >> ${{ github.path }}; test ${{ github.step_summary }} = $GITHUB_STEP_SUMMARY'}\n"
+        '- run: echo "$A ${{ steps.w.outputs.o }} ${PATH%%:*}" | sed "s#$PWD#here#"',
+        ["1 2 here"],
+        "success",
+    ),
+    (
         "syntax: shell unspecified is bash -e without pipefail",
         "- run: |\n    false | true\n    echo piped\n    false\n    echo never",
         ["piped", "!never"],

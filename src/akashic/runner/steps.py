@@ -271,7 +271,9 @@ def run_body(call: Call) -> Conclusion:
 def _scope(call: Call) -> None:
     """Evaluate the step's `env` and set what its expressions see."""
     state, frame, step = call.state, call.frame, call.step
-    github = {**state.contexts["github"], **frame.contexts.get("github", {}), "action": call.id}
+    own_github = frame.contexts.get("github", {})
+    # GitHub's "Contexts": `github.env` and `github.path` are the step's own files, like their siblings.
+    github = {**state.contexts["github"], **own_github, "action": call.id, **call.slot.paths}
     own = _env(step.env, state.scope(frame, frame.env)) if step.env is not None else None
     call.env = {**frame.env, **own} if own else dict(frame.env)
     scope = state.scope(frame, call.env, with_status=True)
