@@ -47,7 +47,6 @@ CMD ["python3", "/app.py"]
 """
 APP = b"""\
 import http.server, os, sys
-from tests.waiting import eventually
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = {"/health": 200, "/": 200, "/teapot": 418}.get(self.path, 404)
