@@ -93,10 +93,10 @@ def test_what_is_served_is_listed_and_the_rest_left_out(checkout: Checkout, tmp_
     id_ = application.deployments.request("staging", release, Origin(by="eve"))
     application.deployments.follow("staging", id_, Cancellation())
     (found,) = served(application)
-    assert (found.environment, found.url, found.version, found.commit, found.healthy) == (
+    assert (found.environment, found.url, found.version, found.commit, found.problems) == (
         "staging",
         "memory://staging",
         "1.0",
         "c" * 40,
-        True,
+        (),
     )

@@ -17,6 +17,22 @@ def shop(tmp_path: Path) -> Iterator[SmallShop]:
     made.close()
 
 
+def test_what_a_failed_deployment_found_stopped_is_not_called_healthy(shop: SmallShop) -> None:
+    good = shop.release("Works")
+    assert shop("up").returncode == 0
+    assert shop("down").returncode == 0
+    shop.release("Broken", start="exit")
+    failed = shop("up")
+    assert failed.returncode == 1
+    table = failed.stdout.partition("Environments")[2]
+    assert "healthy" not in table and "down: akashic start staging" in table, failed.stdout
+    shown = shop("status").stdout
+    assert "healthy" not in shown and "down: akashic start staging" in shown
+    assert shop("start").returncode == 0
+    assert shop.answer("staging") == good[:12]
+    assert "healthy" in shop("status").stdout
+
+
 def test_what_was_stopped_is_down_until_it_is_started_again(shop: SmallShop) -> None:
     nothing = shop("start")
     assert (nothing.returncode, "nothing was deployed yet" in nothing.stderr) == (2, True)

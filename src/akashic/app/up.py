@@ -78,7 +78,8 @@ class Served:
     version: str
     commit: str
     digest: str
-    healthy: bool
+    problems: tuple[str, ...]
+    """Why it is not in order; none: it is."""
 
 
 def served(application: Application) -> list[Served]:
@@ -97,7 +98,7 @@ def served(application: Application) -> list[Served]:
                 version=release.version,
                 commit=release.commit,
                 digest=release.digest,
-                healthy=status.reachable and not status.problems,
+                problems=status.problems if status.reachable else status.problems or ("nobody can say",),
             )
         )
     return found

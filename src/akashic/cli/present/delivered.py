@@ -86,7 +86,7 @@ def _once(found: Sequence[tuple[JobView, TestReport]]) -> list[tuple[JobView, Te
 def _environments(application: Application, style: Style) -> list[str]:
     rows = []
     for one in served(application):
-        state = "healthy" if one.healthy else "NOT HEALTHY"
+        state = safe_for_terminal("; ".join(one.problems) or "healthy")
         rows.append([one.environment, one.url, one.version, one.digest.removeprefix("sha256:")[:12], state])
     if not rows:
         return []

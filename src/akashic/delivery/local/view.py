@@ -54,6 +54,9 @@ def _instance(supervisor: Supervisor, slot: Slot, instance: Instance) -> Instanc
 def _problems(supervisor: Supervisor, environment: Environment) -> list[str]:
     if environment.stopped:
         return ["stopped"]
+    if not environment.serving:
+        # Nobody asks whose environment never served: the record knows.
+        return [f"down: akashic start {environment.name}"]
     slot = environment.slots.get(environment.serving)
     busy = [instance for instance in slot.instances if not instance.idle] if slot else []
     if slot and not supervisor.runner.recall(slot):
