@@ -227,6 +227,28 @@ def test_what_a_kill_in_the_middle_leaves_is_swept(tmp_path: Path, stubborn: boo
     assert step > 6, "it was killed at each of them"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that cannot be changed")
+def test_what_a_job_without_isolation_made_immutable_goes_too(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    for name in ("fixed", "grows", "z"):
+        (folder / name / "below").mkdir(parents=True)
+        (folder / name / "below" / "file").write_text("x")
+    try:
+        for path, flag in (
+            (folder / "z" / "below" / "file", "+i"),
+            (folder / "fixed" / "below", "+i"),
+            (folder / "fixed", "+i"),
+            (folder / "grows" / "below", "+a"),
+            (folder, "+i"),
+        ):
+            if subprocess.run(["chattr", flag, str(path)], capture_output=True, check=False).returncode:
+                pytest.skip("this file system has no such attribute, or this root may not set it")
+        remove_folder(str(folder))
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["chattr", "-R", "-i", "-a", str(tmp_path)], capture_output=True, check=False)
+
+
 Entries = st.dictionaries(
     st.sampled_from(["a", "b", " ", "\udcff", "-rf", OWNER_FILE]),
     st.deferred(lambda: st.one_of(st.sampled_from(["file", "link", "hard", "fifo", "dangling"]), Folders)),

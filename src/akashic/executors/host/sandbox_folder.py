@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 
+from akashic.executors.host.inode_flags import APPEND_ONLY, IMMUTABLE, change_flags
 from akashic.executors.host.marker import OWNER_FILE
 
 
@@ -36,6 +37,7 @@ def _take_apart(folder: str) -> None:
     """Remove all but the owner, each folder from one place, so that no path is long and nothing recurses."""
     import tempfile  # hardly ever needed, and a millisecond of every start
 
+    change_flags(folder, remove=IMMUTABLE | APPEND_ONLY)
     os.chmod(folder, 0o700)
     heap = tempfile.mkdtemp(dir=folder)
     waiting, count = [folder], 0
@@ -45,6 +47,8 @@ def _take_apart(folder: str) -> None:
             if path == heap:
                 continue
             with contextlib.suppress(OSError):
+                # Root's jobs without isolation can make what nobody may change.
+                change_flags(path, remove=IMMUTABLE | APPEND_ONLY)
                 if _is_folder(path):
                     # A folder that is moved must itself be writable.
                     os.chmod(path, 0o700)

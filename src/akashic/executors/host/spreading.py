@@ -11,29 +11,10 @@ would reach into the next.
 
 from __future__ import annotations
 
-import array
-import fcntl
-import os
-
-_GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602
-"""FS_IOC_GETFLAGS and FS_IOC_SETFLAGS on x86 and ARM of 64 bits; elsewhere the kernel refuses them."""
-TOP_FOLDER = 0x00020000
-"""FS_TOPDIR_FL, which `lsattr` shows as T."""
+from akashic.executors.host.inode_flags import TOP_FOLDER, change_flags
 
 
 def spread(folder: str) -> None:
-    """Have the folders that will be made in this one lie apart on the disk, where its file system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        flags = array.array("i", [0, 0])
-        fcntl.ioctl(descriptor, _GETFLAGS, flags)
-        if not flags[0] & TOP_FOLDER:
-            flags[0] |= TOP_FOLDER
-            fcntl.ioctl(descriptor, _SETFLAGS, flags)
-    except OSError:
-        return  # Other file systems have no such attribute, and most of them do not need it.
-    finally:
-        os.close(descriptor)
+    """Have the folders that will be made in this one lie apart on the disk, where its file system can. Other
+    file systems have no such attribute, and most of them do not need it."""
+    change_flags(folder, add=TOP_FOLDER)
