@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from akashic.cancellation import Cancellation
+from akashic.runner.variables import workflow_of_job
 
 
 def test_a_run_step_prints_and_the_job_succeeds(house: Any) -> None:
@@ -137,6 +139,32 @@ def test_a_name_sees_the_step_s_own_env(house: Any) -> None:
         """
     )
     assert outcome.names[1:3] == ["n own build", "Run echo x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "ref", "sha"),
+    [
+        ("./.github/workflows/called.yml", "mine/app .github/workflows/called.yml", "refs/heads/main", "c1"),
+        (".github/workflows/ci.yml", "mine/app .github/workflows/ci.yml", "refs/heads/main", "c1"),
+        ("octo/shared/.github/workflows/r.yml@v1", "octo/shared .github/workflows/r.yml", "v1", ""),
+        (
+            f"octo/shared/.github/workflows/r.yml@{'a' * 40}",
+            "octo/shared .github/workflows/r.yml",
+            "a" * 40,
+            "a" * 40,
+        ),
+    ],
+)
+def test_a_job_knows_the_workflow_that_defines_it(path: str, file: str, ref: str, sha: str) -> None:
+    github = {"repository": "mine/app", "workflow_ref": "mine/app/.github/workflows/ci.yml@refs/heads/main"}
+    request: Any = SimpleNamespace(workflow_path=path, github={**github, "workflow_sha": "c1"})
+    repository, name = file.split()
+    assert workflow_of_job(request) == {
+        "workflow_ref": f"{repository}/{name}@{ref}",
+        "workflow_sha": sha,
+        "workflow_repository": repository,
+        "workflow_file_path": name,
+    }
 
 
 def test_a_name_of_several_lines_is_its_first(house: Any) -> None:

@@ -41,6 +41,7 @@ from akashic.runner.variables import (
     github_variables,
     runner_context,
     runner_variables,
+    workflow_of_job,
 )
 from akashic.source.position import placed
 from akashic.workflow.expressions import Scope, interpolate
@@ -251,6 +252,7 @@ class _Attempt:
             "status": "success",
             "container": dict(sandbox.container),
             "services": services,
+            **workflow_of_job(request),
         }
         fixed = github_variables(contexts["github"]) | runner_variables(runner)
         fixed |= akashic_variables(request)

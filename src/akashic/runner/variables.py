@@ -19,6 +19,7 @@ from akashic.workflow.contexts import GITHUB_VARIABLES
 from akashic.workflow.expressions.coercion import to_string
 
 RUNNER_NAME = "akashic"
+SHA_CHARACTERS = 40
 
 _GITHUB_NAMES = {name: f"GITHUB_{name.upper()}" for name in GITHUB_VARIABLES}
 
@@ -151,6 +152,28 @@ def runner_variables(runner: Mapping[str, Any]) -> dict[str, str]:
     if "debug" in runner:
         variables["ACTIONS_STEP_DEBUG"] = "true"
     return variables
+
+
+def workflow_of_job(request: JobRequest) -> dict[str, str]:
+    """The part of the `job` context that tells which workflow file defines the job (GitHub's "Contexts"):
+    for a job of a reusable workflow that one, not the caller's."""
+    github = request.github
+    name, at, ref = request.workflow_path.partition("@")
+    if at and not name.startswith("./"):
+        owner, repository, path = (*name.split("/", 2), "", "")[:3]
+        whole = f"{owner}/{repository}"
+        sha = ref if len(ref) == SHA_CHARACTERS else ""
+    else:
+        path = request.workflow_path.removeprefix("./")
+        whole = str(github.get("repository", ""))
+        ref = str(github.get("workflow_ref", "")).partition("@")[2]
+        sha = str(github.get("workflow_sha", ""))
+    return {
+        "workflow_ref": f"{whole}/{path}@{ref}",
+        "workflow_sha": sha,
+        "workflow_repository": whole,
+        "workflow_file_path": path,
+    }
 
 
 def akashic_variables(request: JobRequest) -> dict[str, str]:
