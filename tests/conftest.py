@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +18,10 @@ from akashic.containers.engine import Engine
 from akashic.errors import AkashicError
 from akashic.executors.docker.labels import OWNER, is_dead
 from scripts import base_image as images
+from tests.waiting import eventually, living
 
 ENGINE_TIDY_S = 20
+PROCESSES_TIDY_S = 20
 
 _OF_THE_RUN = ("RUN_ID", "JOB", "ATTEMPT", "STATE", "ROOT", "ENVIRONMENT")
 _INSIDE = os.environ.get("AKASHIC") == "true"
@@ -46,6 +50,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=_PROC_INSIDE))
         elif os.geteuid() == 0 and (item.path.name in _NEEDS_USERS or item.name in _NEEDS_USERS):
             item.add_marker(pytest.mark.skip(reason=_ROOT_INSIDE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_runs_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end no process is left that a test began, or that what it began began."""
+    yield
+    ours = f"{tmp_path_factory.getbasetemp()}/"
+    left: dict[int, str] = {}
+
+    def gone() -> bool:
+        left.clear()
+        for pid in {*living(ours), *living(ours, where="environ")}:
+            with suppress(OSError):
+                left[pid] = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")[:300]
+        return not any(left.values())
+
+    assert eventually(gone, timeout_s=PROCESSES_TIDY_S), f"left running: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.app.checkout import Checkout
-from tests.waiting import eventually
+from tests.waiting import eventually, living
 
 SOURCES = Path(__file__).parents[2] / "src"
 TIMEOUT_S = 60
@@ -73,19 +73,6 @@ def steps(*scripts: str, job: str = "build", more: str = "", head: str = "on: pu
     """A workflow of one job whose steps are scripts."""
     lines = "".join(f"      - run: {json.dumps(script)}\n" for script in scripts)
     return f"name: ci\n{head}\njobs:\n  {job}:\n    runs-on: ubuntu-latest\n{more}    steps:\n{lines}"
-
-
-def living(marker: str, *, where: str = "cmdline") -> list[int]:
-    """Processes whose command line (or `environ`ment) holds a word."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                if marker.encode() in (folder / where).read_bytes():
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-    return found
 
 
 @contextmanager
