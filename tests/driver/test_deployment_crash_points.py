@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -150,6 +151,8 @@ def check(journal: MemoryJournal, target: Target, wanted: tuple[str, ...], where
     assert list(state.deployments) == [name.partition(" ")[0] for name in wanted], where
     between = [f"{found.id} {found.status}" for found in state.deployments.values() if not found.ended]
     assert not between, f"{where}: {between}"
+    done = Counter(key.rpartition("/")[0] for key in target.done if "/rollback/" not in key)
+    assert not [key for key, count in done.items() if count > 1], f"{where}: {done}"
     if not any(found.status is Status.FAILED for found in state.deployments.values()):
         assert target.serving == state.current, where
     for found in state.deployments.values():

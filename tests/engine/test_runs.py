@@ -101,6 +101,12 @@ CASES = {
         {"a": "failure"},
         "failure",
     ),
+    "timeout-minutes of text refuses the job": (
+        "a: timeout-minutes: \"${{ '5' }}\"",
+        {},
+        {"a": "failure"},
+        "failure",
+    ),
     "fail-fast of text refuses the job": (
         "a: strategy: {fail-fast: \"${{ 'false' }}\", matrix: {i: [0]}}",
         {},
