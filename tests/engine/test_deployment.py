@@ -86,7 +86,10 @@ class Simulation:
 
     def step(self, choice: int) -> bool:
         """Carry out the first command; False when there is none."""
-        for command in decide(self.state, self.now):
+        commands = decide(self.state, self.now)
+        for command in commands:
+            assert not isinstance(command, Record) or allowed(self.state, command.event), command
+        for command in commands:
             id_ = command.deployment
             match command:
                 case Record(event=event):
