@@ -67,6 +67,14 @@ CASES: list[tuple[str, str, list[str], str]] = [
         "success",
     ),
     (
+        "expressions: fromJSON makes a number of text, which timeout-minutes does not take",
+        "- {id: t, run: echo m=1 >> $GITHUB_OUTPUT}\n"
+        "- {run: echo ran, timeout-minutes: '${{ fromJSON(steps.t.outputs.m) }}'}\n"
+        "- {run: echo never, timeout-minutes: '${{ steps.t.outputs.m }}'}",
+        ["ran", "!never"],
+        "failure",
+    ),
+    (
         "syntax: shell unspecified is bash -e without pipefail",
         "- run: |\n    false | true\n    echo piped\n    false\n    echo never",
         ["piped", "!never"],

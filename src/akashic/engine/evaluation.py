@@ -57,10 +57,17 @@ def not_a_flag(what: str, value: Any) -> str:
 def number_of(template: Template, contexts: Mapping[str, Any], *, what: str) -> float:
     """The value as a number above 0. Raises Refusal."""
     value = value_of(template, contexts)
-    number = to_number(value) if not isinstance(value, bool) else float("nan")
-    if not 0 < number < float("inf"):
-        raise Refusal(f"{template.position}: {what} must be a number above 0, got {to_string(value)!r}")
-    return number
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise Refusal(f"{template.position}: {not_a_number(what, value)}")
+    return float(value)
+
+
+def not_a_number(what: str, value: Any) -> str:
+    """What is wrong with a value that should be a number above 0, and what to write instead: text is none
+    (GitHub's "Evaluate expressions", `fromJSON`)."""
+    text = isinstance(value, str) and value and 0 < to_number(value) < float("inf")
+    cure = " (text becomes a number with `${{ fromJSON(…) }}`)" if text else ""
+    return f"{what} must be a number above 0, got {to_string(value)!r}{cure}"
 
 
 def _kind(value: object) -> str:

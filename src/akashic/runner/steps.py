@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from akashic.cancellation import Cancellation
-from akashic.engine.evaluation import not_a_flag
+from akashic.engine.evaluation import not_a_flag, not_a_number
 from akashic.engine.requests import Conclusion, StepReport
 from akashic.errors import AkashicError
 from akashic.runner.actions.dispatch import run_action
@@ -22,7 +22,7 @@ from akashic.runner.scripts import run_script
 from akashic.runner.state import Frame, JobState
 from akashic.source.position import placed
 from akashic.workflow.expressions import Scope, Status, condition, interpolate
-from akashic.workflow.expressions.coercion import to_number, to_string
+from akashic.workflow.expressions.coercion import to_string
 from akashic.workflow.model import Step, Template
 
 STEP_MINUTES_MAX = 360.0
@@ -208,12 +208,10 @@ class StepRunner:
     def _limit(self, call: Call) -> None:
         template = call.step.timeout_minutes
         if template is not None:
-            minutes = to_number(interpolate(template.value, call.scope, template.position))
-            if not 0 < minutes <= STEP_MINUTES_MAX * 10_000:
-                raise AkashicError(
-                    f"{template.position}: timeout-minutes: expected a positive number, "
-                    f"got '{to_string(minutes)}'"
-                )
+            minutes = interpolate(template.value, call.scope, template.position)
+            number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
+            if not number or not 0 < minutes <= STEP_MINUTES_MAX * 10_000:
+                raise AkashicError(f"{template.position}: {not_a_number('timeout-minutes', minutes)}")
             call.timeout_s = float(minutes) * 60
         if self.state.cancelled and call.frame.parent is None:
             longest_s = self.state.request.cancel_timeout_s
