@@ -85,11 +85,11 @@ class Simulation:
             assert self.state.deployments[self.state.current].status is Status.PROMOTED
 
     def step(self, choice: int) -> bool:
-        """Carry out the first command; False when there is none."""
+        """Carry out one command; False when there is none. Drivers of several deployments take turns."""
         commands = decide(self.state, self.now)
         for command in commands:
             assert not isinstance(command, Record) or allowed(self.state, command.event), command
-        for command in commands:
+        for command in commands[choice // 4 % len(commands) :] if commands else ():
             id_ = command.deployment
             match command:
                 case Record(event=event):
