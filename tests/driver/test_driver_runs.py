@@ -15,11 +15,20 @@ import pytest
 from akashic.cancellation import Cancellation
 from akashic.driver.locks import FileRunLocks, RunBusy
 from akashic.driver.observer import SilentObserver
+from akashic.driver.ports import JOB_TIMEOUT, JobReporter
 from akashic.driver.runs import RunDriver
 from akashic.engine.codec import decode, encode, run_stream
 from akashic.engine.concurrency import Group, GroupChanged, Member, group_stream
-from akashic.engine.events import CancelRequested, GateReviewed, JobStarted, RunCreated, RunEvent, RunResumed
-from akashic.engine.requests import JobResult
+from akashic.engine.events import (
+    CancelRequested,
+    GateReviewed,
+    JobFinished,
+    JobStarted,
+    RunCreated,
+    RunEvent,
+    RunResumed,
+)
+from akashic.engine.requests import JobRequest, JobResult
 from akashic.engine.runstate import RunState
 from akashic.engine.state import NoRun, fold
 from akashic.errors import AkashicError
@@ -55,6 +64,10 @@ jobs:
     steps: [{run: echo}]
 """
 SIMPLE = "on: push\njobs:\n  a:\n    runs-on: x\n    steps: [{run: echo}]\n"
+TIMED = (
+    "on: push\njobs:\n  slow:\n    runs-on: x\n    timeout-minutes: 0.001\n    steps: [{run: echo}]\n"
+    "  other:\n    runs-on: x\n    steps: [{run: echo}]\n"
+)
 GATED = SIMPLE.replace("runs-on: x", "runs-on: x\n    environment: production")
 GROUPED = SIMPLE.replace("jobs:", "concurrency: prod\njobs:")
 
@@ -162,6 +175,31 @@ def test_cancelling_asks_the_jobs_to_end_and_cleans_up(journal: Journal, tmp_pat
     thread.join()
     assert state.conclusion == "cancelled" and state.cancel_reason == "Ctrl-C"
     assert [request.key for request in jobs.started] == ["build", "clean"]
+
+
+def test_an_attempt_whose_time_is_up_is_asked_to_end_and_no_other(journal: Journal, tmp_path: Path) -> None:
+    create(journal, TIMED)
+    sources: dict[str, str] = {}
+
+    class Watched(ScriptedJobs):
+        def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
+            if request.key == "other":
+                has_ended.wait(20)
+            result = super().run(request, reporter, cancellation)
+            sources[request.key] = cancellation.source
+            if request.key == "slow":
+                has_ended.set()
+            return result
+
+    has_ended = threading.Event()
+    jobs = Watched({"slow": Script(until_cancelled=True)})
+    state = driver(journal, jobs, tmp_path).drive("RUN", Cancellation())
+    assert sources == {"slow": JOB_TIMEOUT, "other": ""}
+    [slow] = [
+        event for event, _ in history(journal) if isinstance(event, JobFinished) and event.key == "slow"
+    ]
+    assert slow.result.reason == "The job has exceeded the maximum execution time of 0.001 minutes"
+    assert state.instances["other"].conclusion == "success"
 
 
 def test_another_process_may_cancel_through_the_journal(journal: Journal, tmp_path: Path) -> None:

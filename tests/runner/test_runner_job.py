@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from akashic.cancellation import Cancellation
+from akashic.driver.ports import JOB_TIMEOUT
 from akashic.runner.variables import workflow_of_job
 
 
@@ -185,13 +187,15 @@ def test_a_step_that_takes_too_long_ends_as_timed_out(house: Any) -> None:
 
 
 def test_a_job_that_takes_too_long_still_runs_its_always_steps(house: Any) -> None:
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.cancel, kwargs={"source": JOB_TIMEOUT, "reason": "time is up"}).start()
     outcome = house.run(
         """
         - {run: sleep 60, id: slow}
         - {if: always(), run: echo cleaned, id: cleanup}
         - {run: echo never, id: never}
         """,
-        timeout_s=0.5,
+        cancellation=cancellation,
     )
     assert outcome.result.conclusion == "timed_out"
     assert outcome.step("slow").outcome == "cancelled"

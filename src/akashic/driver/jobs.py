@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from akashic.cancellation import Cancellation
-from akashic.driver.ports import Clock, JobPort
+from akashic.driver.ports import JOB_TIMEOUT, Clock, JobPort
 from akashic.engine.events import JobFinished, RunEvent, StepFinished
 from akashic.engine.requests import JobRequest, JobResult, StepReport
 from akashic.errors import AkashicError
@@ -35,6 +36,8 @@ class Jobs:
         self._hooks = hooks
         self._threads: dict[str, threading.Thread] = {}
         self._cancellations: dict[str, Cancellation] = {}
+        self._overdue_at: dict[str, tuple[float, JobRequest]] = {}
+        """By this process's own clock, which nobody sets."""
         self.failure: BaseException | None = None
         """Why an outcome could not be written to the journal."""
 
@@ -44,6 +47,7 @@ class Jobs:
             target=self._run, args=(request, cancellation), name=f"job {request.key}", daemon=True
         )
         self._threads[request.key], self._cancellations[request.key] = thread, cancellation
+        self._overdue_at[request.key] = time.monotonic() + request.timeout_s, request
         thread.start()
 
     def cancel(self, key: str, reason: str, *, force: bool) -> None:
@@ -51,6 +55,17 @@ class Jobs:
         cancellation = self._cancellations.get(key)
         if cancellation is not None and (not cancellation.is_set() or (force and not cancellation.force)):
             cancellation.cancel(source="run", reason=reason, force=force)
+
+    def end_overdue(self) -> None:
+        """Ask those to end whose time is up; call it every now and then. A timer for each job would be a
+        thread for each, which a short one takes as long to start and stop as a step."""
+        now = time.monotonic()
+        for key, (overdue_at, request) in list(self._overdue_at.items()):
+            if now >= overdue_at:
+                self._overdue_at.pop(key, None)
+                minutes = request.timeout_s / 60
+                reason = f"The job has exceeded the maximum execution time of {minutes:g} minutes"
+                self._cancellations[key].cancel(source=JOB_TIMEOUT, reason=reason)
 
     def end_all(self, reason: str, *, force: bool) -> None:
         """Ask all to end and wait until they have."""
@@ -69,6 +84,7 @@ class Jobs:
         except BaseException as error:
             # Our own mistake must not leave a run without an end.
             result = self._failed(started_at, f"internal error: {type(error).__name__}: {error}")
+        self._overdue_at.pop(request.key, None)
         self.record(JobFinished(key=request.key, attempt=request.attempt, result=result))
 
     def _failed(self, started_at: float, reason: str) -> JobResult:

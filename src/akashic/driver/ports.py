@@ -8,6 +8,9 @@ from akashic.cancellation import Cancellation
 from akashic.engine.events import GateOpened
 from akashic.engine.requests import JobRequest, JobResult, StepReport
 
+JOB_TIMEOUT = "timeout"
+"""The source of a cancellation for an attempt whose time is up."""
+
 
 class Clock(Protocol):
     """The time, as an input."""
@@ -43,7 +46,8 @@ class JobPort(Protocol):
 
     def run(self, request: JobRequest, reporter: JobReporter, cancellation: Cancellation) -> JobResult:
         """Run one attempt to its end; called in a thread of its own, for several jobs at a time. When
-        `cancellation` is set it ends the job in order and returns all the same. Raises nothing that a job can
+        `cancellation` is set it ends the job in order and returns all the same; its source is JOB_TIMEOUT
+        when `request.timeout_s` is over, which the driver watches for all jobs. Raises nothing that a job can
         cause; an AkashicError means that the attempt could not run, and its message and hint are the reason;
         anything else is told as an internal error. The attempt has failed then."""
         ...

@@ -296,6 +296,7 @@ class _Drive:
         holder may die without a record, so those who wait for one decide again every now and then."""
         look_again_at = time.monotonic() + GROUP_INTERVAL_S
         while time.monotonic() < look_again_at:
+            self._jobs.end_overdue()
             timeout_s = LOOK_INTERVAL_S
             if self._wake_at:
                 timeout_s = min(timeout_s, self._wake_at - self._clock.now())

@@ -6,12 +6,11 @@ Source of the behaviour: GitHub's "Workflow syntax", "Contexts", "Workflow cance
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import suppress
 from typing import Any
 
 from akashic.cancellation import Cancellation
-from akashic.driver.ports import JobReporter
+from akashic.driver.ports import JOB_TIMEOUT, JobReporter
 from akashic.engine.requests import Conclusion, JobRequest, JobResult
 from akashic.errors import AkashicError
 from akashic.executors.protocol import KeepingExecutor, KeepingSandbox, Sandbox
@@ -78,7 +77,6 @@ class _Attempt:
         self._outer = cancellation
         self._masker = Masker()
         self._cancellation = Cancellation()
-        self._timed_out = False
         self._started_at = parts.clock.now()
         self._secrets: dict[str, str] = {}
         self._sandbox: Sandbox | None = None
@@ -92,33 +90,15 @@ class _Attempt:
         writer = self._parts.logs.writer(request.run_id, request.key, request.attempt)
         log = JobLog(writer, self._reporter, self._parts.clock)
         forget = self._outer.on_cancel(self._pass_on)
-        timer = (
-            threading.Timer(request.timeout_s, self._time_out)
-            if request.timeout_s < threading.TIMEOUT_MAX
-            else None
-        )
-        if timer is not None:
-            timer.daemon = True
-            timer.start()
         try:
             return self._run(log)
         finally:
-            if timer is not None:
-                timer.cancel()
-                timer.join()
             forget()
             log.close()
 
     def _pass_on(self) -> None:
         outer = self._outer
         self._cancellation.cancel(source=outer.source, reason=outer.reason, force=outer.force)
-
-    def _time_out(self) -> None:
-        self._timed_out = True
-        minutes = self._request.timeout_s / 60
-        self._cancellation.cancel(
-            source="timeout", reason=f"The job has exceeded the maximum execution time of {minutes:g} minutes"
-        )
 
     def _run(self, log: JobLog) -> JobResult:
         set_up = PseudoStep(self._parts, self._reporter, log, self._masker, 1, "Set up job")
@@ -217,7 +197,7 @@ class _Attempt:
         set_up.fail(message, self._masker.mask_text(error.hint))
         cancelled = self._cancellation.is_set()
         conclusion: Conclusion = "cancelled" if cancelled else "failure"
-        if self._timed_out:
+        if self._cancellation.source == JOB_TIMEOUT:
             conclusion = "timed_out"
         return self._result(conclusion, reason=self._cancellation.reason if cancelled else message)
 
@@ -313,7 +293,7 @@ class _Attempt:
         end.say("Cleaning up orphan processes")
         end.end("success")
         conclusion: Conclusion = state.job_status
-        if self._timed_out:
+        if self._cancellation.source == JOB_TIMEOUT:
             conclusion = "timed_out"
         reason = self._cancellation.reason if conclusion in ("cancelled", "timed_out") else ""
         if conclusion == "failure":

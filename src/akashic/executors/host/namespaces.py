@@ -32,6 +32,7 @@ from typing import TypeVar
 import msgspec
 
 from akashic.executors.host import kernel
+from akashic.executors.host.place import open_all
 from akashic.executors.launching import Child, Command, DirectLauncher
 from akashic.executors.protocol import ExecutorError
 
@@ -138,8 +139,8 @@ class NamespacePlace:
         with contextlib.suppress(OSError):
             self._inside(lambda: kernel.umount(destination))
 
-    def open_folder(self, path: str) -> int:
-        return self._inside(lambda: os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    def open_folders(self, paths: Sequence[str]) -> list[int]:
+        return self._inside(lambda: open_all(paths))
 
     def close(self) -> None:
         if self._closed:

@@ -31,8 +31,8 @@ class Place(Protocol):
         """Undo `overlay`; nothing happens where there is none."""
         ...
 
-    def open_folder(self, path: str) -> int:
-        """A descriptor of a folder as the job sees it; whoever asked closes it. Raises OSError."""
+    def open_folders(self, paths: Sequence[str]) -> list[int]:
+        """Descriptors of folders as the job sees them; whoever asked closes them. Raises OSError."""
         ...
 
     def close(self) -> None:
@@ -58,8 +58,21 @@ class AgentPlace:
     def remove_overlay(self, destination: str) -> None:
         return
 
-    def open_folder(self, path: str) -> int:
-        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def open_folders(self, paths: Sequence[str]) -> list[int]:
+        return open_all(paths)
 
     def close(self) -> None:
         self._agent.close()
+
+
+def open_all(paths: Sequence[str]) -> list[int]:
+    """A descriptor of each folder, or of none: raises OSError."""
+    descriptors: list[int] = []
+    try:
+        for path in paths:
+            descriptors.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return descriptors

@@ -111,8 +111,9 @@ class HostSandbox(WithoutImages):
         self._trees = trees
         self._environ = environ
         self._services: Services | None = None
-        seen = [layout.folder, *filter(os.path.isdir, (tool_cache, *spec.shared_paths))]
-        self._roots = Roots({path: place.open_folder(path) for path in dict.fromkeys(seen)})
+        shared = filter(os.path.isdir, (tool_cache, *spec.shared_paths))
+        seen = list(dict.fromkeys((layout.folder, *shared)))
+        self._roots = Roots(dict(zip(seen, place.open_folders(seen), strict=True)))
         self._leftovers = process.Leftovers()
         self._prepared: list[workspace.Prepared] = []
         self._overlays: dict[str, str] = {}
