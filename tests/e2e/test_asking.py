@@ -82,6 +82,18 @@ def test_a_no_leaves_it_waiting_and_a_rejection_ends_it(shop: SmallShop) -> None
     assert shop.served_commit("production") == ""
 
 
+def test_who_resumes_a_run_is_asked_what_nobody_answered_before(shop: SmallShop) -> None:
+    killed = Terminal(shop, "run")
+    assert killed.shows("approve production: commit ")
+    killed.process.kill()
+    killed.end()
+    terminal = Terminal(shop, "resume", "1")
+    assert terminal.shows("approve production: commit "), terminal.text()
+    terminal.type("y\n")
+    assert terminal.end() == 0, terminal.text()
+    assert shop.served_commit("production")
+
+
 def test_without_a_terminal_it_says_how_to_answer(shop: SmallShop) -> None:
     process = shop.start("run")
     assert eventually(lambda: "waits for approval" in shop("status").stdout, timeout_s=60)

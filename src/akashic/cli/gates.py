@@ -6,13 +6,13 @@ A question ends by itself when somebody answers elsewhere, or when the run ends.
 
 from __future__ import annotations
 
-import select
 import sys
 import threading
 from typing import TYPE_CHECKING
 
+from akashic.cli.asking import line_typed
 from akashic.driver.observer import SilentObserver
-from akashic.engine.events import GateOpened, GateReopened, GateReviewed, RunCreated, RunEvent
+from akashic.engine.events import GateOpened, GateReopened, GateReviewed, RunCreated, RunEvent, RunResumed
 from akashic.engine.gates import refusal_of
 from akashic.engine.requests import GateBinding
 from akashic.engine.runstate import RunState
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from akashic.app.application import Application
     from akashic.cli.command import CommandContext
     from akashic.cli.conduct import Conductor
-
-LOOK_INTERVAL_S = 0.2
 
 
 class Gates(SilentObserver):
@@ -51,6 +49,12 @@ class Gates(SilentObserver):
             self._answer(state, event, event.binding)
         elif isinstance(event, GateReopened) and event.key in self._opened:
             self._answer(state, self._opened[event.key][0], event.binding)
+        elif isinstance(event, RunResumed):
+            # Opened before this process drove the run: nobody has been asked here.
+            for instance in state.instances.values():
+                gate = instance.gate
+                if gate is not None and not gate.passed and gate.opened.approvals_needed:
+                    self._answer(state, gate.opened, gate.binding)
         for key, (_, answered) in self._opened.items():
             gate = state.instances[key].gate
             if gate is None or gate.passed or state.finished or state.cancelled:
@@ -103,7 +107,7 @@ class Gates(SilentObserver):
         try:
             self._context.stdout.write(question)
             self._context.stdout.flush()
-            answer = _line(answered)
+            answer = line_typed(sys.stdin.fileno(), answered.is_set)
             if answer is None:
                 self._context.stdout.write("\n")
         finally:
@@ -115,12 +119,3 @@ class Gates(SilentObserver):
             self._conductor.say(f"not approved; later: akashic approve {self._created.sequence}")
             return False
         return True
-
-
-def _line(answered: threading.Event) -> str | None:
-    """What is typed; None when no answer is wanted any more."""
-    while not answered.is_set():
-        ready, _, _ = select.select([sys.stdin], [], [], LOOK_INTERVAL_S)
-        if ready:
-            return sys.stdin.readline()
-    return None
