@@ -38,6 +38,7 @@ def lines(result: Any) -> list[Any]:
 
 
 def test_a_run_s_artifacts_by_its_number(ran: Cli) -> None:
+    assert ran("artifact", "list").stdout.rstrip().endswith("files  run 1")
     (found,) = lines(ran("--json", "artifact", "list", "--run", "1"))
     assert (found["name"], found["files"]) == ("both", 2)
     (got,) = lines(ran("--json", "artifact", "get", "both", "--run", "1", "-o", "here"))

@@ -10,7 +10,7 @@ from akashic.app.github_event import github_context, is_from_fork
 from akashic.app.identity import new_run_id
 from akashic.app.selection import Request, Selection, Triggered
 from akashic.app.workflows import LoadedWorkflow
-from akashic.engine.codec import encode
+from akashic.engine.codec import decode, encode
 from akashic.engine.events import RunCreated
 from akashic.errors import AkashicError, UsageError
 from akashic.journal.protocol import Conflict, NewRecord
@@ -121,20 +121,25 @@ def find_run(application: Application, word: str) -> str:
     raise UsageError(f"there is no run {word}", hint="akashic runs lists them")
 
 
+def number_of(application: Application, run_id: str) -> int:
+    """A run's number in this repository; 0 when there is no such run."""
+    records = application.journal.read(f"run/{run_id}")
+    created = decode(records[0]) if records else None
+    return created.sequence if isinstance(created, RunCreated) else 0
+
+
 def _by_sequence(application: Application, ids: Sequence[str], wanted: int) -> str:
     """The run with a number. Numbers fall along the list without gaps, but for runs that were begun at the
     same moment: look where it should stand, then around it."""
-    from akashic.engine.codec import decode
 
-    def number_of(index: int) -> int:
-        created = decode(application.journal.read(f"run/{ids[index]}")[0])
-        return created.sequence if isinstance(created, RunCreated) else 0
+    def number_at(index: int) -> int:
+        return number_of(application, ids[index])
 
-    if not ids or not 0 < wanted <= number_of(0) + len(ids):
+    if not ids or not 0 < wanted <= number_at(0) + len(ids):
         return ""
-    expected = min(max(number_of(0) - wanted, 0), len(ids) - 1)
+    expected = min(max(number_at(0) - wanted, 0), len(ids) - 1)
     for index in sorted(range(len(ids)), key=lambda index: abs(index - expected)):
-        if number_of(index) == wanted:
+        if number_at(index) == wanted:
             return ids[index]
     return ""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from akashic.app.runs import find_run
+from akashic.app.runs import find_run, number_of
 from akashic.cli.command import CommandContext
 from akashic.cli.present.texts import label
 from akashic.errors import EXIT_OK, UsageError
@@ -38,8 +39,9 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     # Looked up also when there are no artifacts of it: a run that is not there is a mistake.
     run_id = find_run(application, args.run) if args.run is not None else None
     if args.action == "list":
+        number = cache(lambda run_id: number_of(application, run_id))
         for artifact in store.find_all(run_id, pattern=args.pattern):
-            _show(artifact, context)
+            _show(artifact, context, number(artifact.run_id))
         return EXIT_OK
     if args.action == "get":
         artifact = _find(store, args.artifact, run_id)
@@ -73,9 +75,9 @@ def _short(folder: Path, context: CommandContext) -> str:
     return str(folder.relative_to(context.cwd)) if folder.is_relative_to(context.cwd) else str(folder)
 
 
-def _show(artifact: Artifact, context: CommandContext) -> None:
+def _show(artifact: Artifact, context: CommandContext, run_number: int) -> None:
     line = f"{artifact.id:>6}  {label(artifact.name):<32}  {artifact.size:>12,}  {artifact.files:>6} files"
-    _tell(context, msgspec.to_builtins(artifact), f"{line}  {artifact.run_id}")
+    _tell(context, msgspec.to_builtins(artifact), f"{line}  run {run_number or artifact.run_id}")
 
 
 def _tell(context: CommandContext, data: object, words: str) -> None:
