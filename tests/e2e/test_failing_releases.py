@@ -38,6 +38,11 @@ def test_a_release_that_does_not_work_is_rolled_back_and_the_old_one_serves(shop
         for reason in (*reasons, "rolled back"):
             assert reason in result.stdout, (message, reason, result.stdout)
         assert "✗ run" in result.stdout and "failed in" in result.stdout, message
+        # The end of what is shown says why, not only that a process ended with 1.
+        summary = result.stdout[
+            result.stdout.index("error: staging › Run akashic deploy staging: the release") :
+        ]
+        assert all(reason in summary for reason in reasons), summary
         assert shop.answer("staging") == good[:12], message
         assert shop.served_commit("staging") == good, message
         newest = shop.json("history", "staging")[0]

@@ -67,13 +67,22 @@ def follow(
         for note in found.notes:
             context.stdout.write(f"  note: {safe_lines(note)}\n")
         if found.reason:
-            context.stdout.write("  " + safe_lines(found.reason).replace("\n", "\n  ") + "\n")
+            context.stdout.write(_reason(found, context))
         if found.status == "promoted":
             context.stdout.write(f"  {found.url}\n")
     _set_output(context, found)
     if cancellation.is_set():
         return EXIT_INTERRUPTED
     return EXIT_OK if found.status == "promoted" or not found.ended else EXIT_FAILED
+
+
+def _reason(found: Deployment, context: CommandContext) -> str:
+    """Why it ended so. In a step a failure is an error of the step, as the runner shows it among the reasons
+    of the run (GitHub's "Workflow commands": setting an error message)."""
+    if found.status == "promoted" or context.environ.get("GITHUB_ACTIONS") != "true":
+        return "  " + safe_lines(found.reason).replace("\n", "\n  ") + "\n"
+    escaped = found.reason.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::error::{escaped}\n"
 
 
 class _Told:
