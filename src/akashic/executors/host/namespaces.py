@@ -323,6 +323,7 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         if not (hidden or writable):
             continue
         if hidden:
+            _hold_ways_in_memory(path)
             if os.path.isdir(f"/proc/self/fd/{fd}"):
                 os.makedirs(path, exist_ok=True)
             else:
@@ -330,6 +331,17 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(f"/proc/self/fd/{fd}", path, flags=kernel.MS_BIND | kernel.MS_REC)
         kernel.set_read_only(path, not writable, recursive=False)
+
+
+def _hold_ways_in_memory(path: str) -> None:
+    """The folders on the way to what is shown below a folder of the job's own are nothing but that: on a disk
+    each is an inode to make and to free, half of a job's whose repository lies below /tmp."""
+    top = "/".join(path.split("/")[: 4 if path.startswith("/var/") else 3])
+    if top == path:
+        return
+    with contextlib.suppress(OSError):
+        os.mkdir(top)
+        kernel.mount("tmpfs", top, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
 
 
 def _hide(folder: str, empty: str, kept: Sequence[tuple[str, int, bool]]) -> None:
