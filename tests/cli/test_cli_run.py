@@ -432,3 +432,12 @@ def test_a_job_that_takes_more_memory_than_it_may_fails(cli: Cli) -> None:
     cli.write("akashic.yaml", "job_limits:\n  memory: some\n")
     refused = cli("run")
     assert refused.returncode == 2 and "memory" in refused.stderr
+
+
+def test_a_step_finds_the_checkout_around_a_root_below_its_top(cli: Cli) -> None:
+    workflow = steps('git -C "$AKASHIC_ROOT" rev-parse --show-toplevel')
+    cli.write("part/.github/workflows/ci.yml", workflow)
+    cli.commit()
+    result = cli("-C", "part", "run")
+    assert result.returncode == 0, result.stdout
+    assert f"| {cli.path.resolve()}\n" in result.stdout

@@ -315,6 +315,9 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
             kernel.set_read_only(path, False, recursive=False)
         os.close(fd)
     shown = ("/nothing", False)
+    # From a folder below the checkout's top, git climbs to the top, and stops at another file system.
+    names = {path for path, _, _ in kept}
+    beneath_top = any(path.endswith("/.git") and os.path.dirname(path) not in names for path in names)
     for path, fd, writable in kept:
         if writable == shown[1] and path.startswith(shown[0] + "/"):
             continue  # The folder above shows it already.
@@ -323,7 +326,8 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         if not (hidden or writable):
             continue
         if hidden:
-            _hold_ways_in_memory(path)
+            if not beneath_top:
+                _hold_way_in_memory(path)
             if os.path.isdir(f"/proc/self/fd/{fd}"):
                 os.makedirs(path, exist_ok=True)
             else:
@@ -333,9 +337,9 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         kernel.set_read_only(path, not writable, recursive=False)
 
 
-def _hold_ways_in_memory(path: str) -> None:
+def _hold_way_in_memory(path: str) -> None:
     """The folders on the way to what is shown below a folder of the job's own are nothing but that: on a disk
-    each is an inode to make and to free, half of a job's whose repository lies below /tmp."""
+    each is an inode to make and to free, a third of a job's whose repository lies below /tmp."""
     top = "/".join(path.split("/")[: 4 if path.startswith("/var/") else 3])
     if top == path:
         return
