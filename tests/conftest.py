@@ -13,12 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from akashic.containers.engine import Engine
 from akashic.errors import AkashicError
 from akashic.executors.docker.labels import OWNER, is_dead
 from scripts import base_image as images
 from tests.waiting import eventually, living
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("akashic", deadline=None)
+settings.load_profile("akashic")
 
 ENGINE_TIDY_S = 20
 PROCESSES_TIDY_S = 20

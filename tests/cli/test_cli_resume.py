@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from akashic.executors.host.marker import OWNER_FILE, Owner, boot_id
 from tests.cli.cli_process import Cli, steps
 
 JOB = """
@@ -331,3 +333,17 @@ def test_jobs_after_a_resumed_one_find_what_it_uploaded(cli: Cli) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()
     assert {"[together]   | good", "[together]   | early", "[together]   | attempt 2"} <= set(lines)
+
+
+def test_what_a_killed_process_left_of_its_jobs_goes_though_no_run_is_open(cli: Cli) -> None:
+    cli.workflow(steps("true"))
+    cli.commit()
+    assert cli("run").returncode == 0
+    left = cli.path / ".akashic" / "work" / "0123456789ab"
+    (left / "shop").mkdir(parents=True)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    owner = Owner(pid=ended.pid, started=1, boot=boot_id(), mark=left.name)
+    (left / OWNER_FILE).write_bytes(msgspec.json.encode(owner))
+    assert "nothing to resume" in cli("resume").stdout
+    assert not left.exists()

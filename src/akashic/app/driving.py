@@ -185,6 +185,14 @@ def runner_parts(application: Application, created: RunCreated, options: DriveOp
     )
 
 
+def sweep_places(application: Application) -> None:
+    """Remove what killed processes left of their jobs on this machine: processes, folders, containers. A run
+    does it when it begins; for who drives none."""
+    folders = _executor_folders(application)
+    find_executor("host", **folders, environ=application.environ, containers=NO_OPTIONS).sweep()
+    sweep_containers(**folders, environ=application.environ)
+
+
 def executor_of(
     application: Application, created: RunCreated, containers: ContainerOptions = NO_OPTIONS
 ) -> Executor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from akashic.app.driving import action_cache
+from akashic.app.driving import action_cache, sweep_places
 from akashic.app.history import abandoned_runs, load_state, newest_states, request_resumption, resumable
 from akashic.app.remote import remote_reader
 from akashic.app.runs import find_run
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace, context: CommandContext) -> int:
     else:
         runs = abandoned_runs(application)
     if not runs:
+        # Who is killed after the end of a run leaves nothing to resume, and what was left to be tidied.
+        sweep_places(application)
         context.stdout.write("nothing to resume: every run has ended or is being driven\n")
         newest = next(iter(newest_states(application, 1)), None)
         if newest is not None and resumable(application, newest):
