@@ -202,6 +202,8 @@ def test_attack_9_a_forks_job_sees_nothing_of_the_state_folder(base: str) -> Non
                 sandbox.close()
             said[trust] = b"".join(output).decode()
         server.close()
+        # Removing goes on beside the work, and this folder goes with its fixture.
+        executor.finish()
     assert "the record" in said["trusted"] and "connected" in said["trusted"], said
     assert "written" in said["trusted"]
     for word in ("the record", "connected", "written", "supervisor\n"):
