@@ -26,7 +26,6 @@ from akashic.engine.events import (
     GateReopened,
     GateReviewed,
     JobStarted,
-    RunCreated,
     RunEvent,
     RunResumed,
 )
@@ -39,7 +38,7 @@ from akashic.journal.protocol import Journal
 from akashic.testing.clock import ManualClock
 from akashic.testing.jobs import RuledGates, Rules, Script, ScriptedJobs
 from akashic.testing.journal import MemoryJournal
-from tests.driver.test_driver_runs import PATH, CrashingJournal, driver, history
+from tests.driver.test_driver_runs import CrashingJournal, create, driver, history
 from tests.waiting import PATIENCE_S
 
 WORKFLOW = """
@@ -167,21 +166,8 @@ class Held(ScriptedJobs):
 
 
 def first_journal() -> MemoryJournal:
-    created = RunCreated(
-        run_id="RUN",
-        number=1,
-        repository="octo/cat",
-        repository_root="/repo",
-        commit="c0ffee",
-        workflow_path=PATH,
-        workflow_sha256="w",
-        sources={PATH: WORKFLOW, "./.github/workflows/called.yml": CALLED},
-        event_name="push",
-        actor="octocat",
-        github={},
-    )
     journal = MemoryJournal()
-    journal.append(run_stream("RUN"), [encode(created)], at=1.0, expected_version=0)
+    create(journal, WORKFLOW, called=CALLED)
     return journal
 
 

@@ -17,14 +17,14 @@ from akashic.driver.groups import Groups
 from akashic.driver.locks import FileRunLocks, RunLock
 from akashic.engine.codec import encode, run_stream
 from akashic.engine.concurrency import Member, group_stream
-from akashic.engine.events import CancelRequested, RunCreated
+from akashic.engine.events import CancelRequested
 from akashic.engine.state import fold
 from akashic.errors import AkashicError
 from akashic.journal.protocol import Journal
 from akashic.testing.clock import ManualClock
 from akashic.testing.jobs import ScriptedJobs
 from akashic.testing.journal import MemoryJournal
-from tests.driver.test_driver_runs import PATH, CrashingJournal, create, driver, held_by, history
+from tests.driver.test_driver_runs import CrashingJournal, create, driver, held_by, history
 
 ONE_AFTER_THE_OTHER = """
 on: push
@@ -120,20 +120,7 @@ def test_a_place_that_was_given_to_a_dying_driver_is_given_back(tmp_path: Path) 
 
 def test_a_call_whose_group_was_taken_while_its_driver_was_dead_waits_for_it(tmp_path: Path) -> None:
     first = MemoryJournal()
-    created = RunCreated(
-        run_id="RUN",
-        number=1,
-        repository="octo/cat",
-        repository_root="/repo",
-        commit="c0ffee",
-        workflow_path=PATH,
-        workflow_sha256="w",
-        sources={PATH: CALLING, "./.github/workflows/called.yml": CALLED},
-        event_name="push",
-        actor="octocat",
-        github={},
-    )
-    first.append(run_stream("RUN"), [encode(created)], at=1.0, expected_version=0)
+    create(first, CALLING, called=CALLED)
     at = 0
     while True:
         crashing = CrashingJournal(first.records, at, after=True)

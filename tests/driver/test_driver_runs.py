@@ -72,7 +72,8 @@ GATED = SIMPLE.replace("runs-on: x", "runs-on: x\n    environment: production")
 GROUPED = SIMPLE.replace("jobs:", "concurrency: prod\njobs:")
 
 
-def create(journal: Journal, workflow: str, run_id: str = "RUN") -> None:
+def create(journal: Journal, workflow: str, run_id: str = "RUN", *, called: str = "") -> None:
+    """A run's first record; `called` is the reusable workflow that jobs may call."""
     event = RunCreated(
         run_id=run_id,
         number=1,
@@ -81,7 +82,7 @@ def create(journal: Journal, workflow: str, run_id: str = "RUN") -> None:
         commit="c0ffee",
         workflow_path=PATH,
         workflow_sha256="w",
-        sources={PATH: workflow},
+        sources={PATH: workflow} | ({"./.github/workflows/called.yml": called} if called else {}),
         event_name="push",
         actor="octocat",
         github={},

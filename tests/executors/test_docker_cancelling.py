@@ -189,6 +189,21 @@ def test_an_engine_that_goes_at_any_moment_leaves_nothing_when_it_is_back(
     assert eventually(swept), world.left()
 
 
+def cancel_and_hold(proxy: EngineProxy, request_line: str, cancellation: Cancellation) -> threading.Event:
+    """Have the first request with these words cancelled, and its answer kept; what is set then."""
+    held = threading.Event()
+
+    def hold(line: str) -> float:
+        if request_line not in line or held.is_set():
+            return 0.0
+        held.set()
+        cancellation.cancel(source="user", reason="Ctrl-C")
+        return HELD_S
+
+    proxy.on_request = hold
+    return held
+
+
 @pytest.mark.parametrize(
     "request_line",
     ["/containers/create", "/start", "/networks/create", "/exec", "/images/", "/volumes/create"],
@@ -201,16 +216,8 @@ def test_an_engine_that_keeps_its_answer_is_not_waited_for_when_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "CANCEL_GRACE_S", 0.5)
-    cancellation, held = Cancellation(), threading.Event()
-
-    def hold(line: str) -> float:
-        if request_line not in line or held.is_set():
-            return 0.0
-        held.set()
-        cancellation.cancel(source="user", reason="Ctrl-C")
-        return HELD_S
-
-    proxy.on_request = hold
+    cancellation = Cancellation()
+    held = cancel_and_hold(proxy, request_line, cancellation)
     executor = world.executor(proxy.environ)
     spec = world.spec(
         services=(ServiceSpec(name="cache", image=redis_image, options='--health-cmd "redis-cli ping"'),),
@@ -226,17 +233,9 @@ def test_an_engine_that_keeps_its_answer_does_not_hold_an_action(
     world: World, proxy: EngineProxy, request_line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "CANCEL_GRACE_S", 0.5)
-    cancellation, held = Cancellation(), threading.Event()
+    cancellation = Cancellation()
     sandbox = world.open(world.executor(proxy.environ))
-
-    def hold(line: str) -> float:
-        if request_line not in line or held.is_set():
-            return 0.0
-        held.set()
-        cancellation.cancel(source="user", reason="Ctrl-C")
-        return HELD_S
-
-    proxy.on_request = hold
+    held = cancel_and_hold(proxy, request_line, cancellation)
     found: list[ExitStatus] = []
     try:
         raised = ends(

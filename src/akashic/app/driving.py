@@ -149,9 +149,7 @@ class _GatePort:
 def runner_parts(application: Application, created: RunCreated, options: DriveOptions) -> RunnerParts:
     """What the jobs of a run share."""
     executor = executor_of(application, created, options.containers)
-    executor.sweep()
-    if created.executor == "host":
-        sweep_containers(**_executor_folders(application), environ=application.environ)
+    _sweep(application, executor)
     settings = application.run_settings
     return RunnerParts(
         executor=executor,
@@ -189,8 +187,16 @@ def sweep_places(application: Application) -> None:
     """Remove what killed processes left of their jobs on this machine: processes, folders, containers. A run
     does it when it begins; for who drives none."""
     folders = _executor_folders(application)
-    find_executor("host", **folders, environ=application.environ, containers=NO_OPTIONS).sweep()
-    sweep_containers(**folders, environ=application.environ)
+    _sweep(
+        application,
+        find_executor("host", **folders, environ=application.environ, containers=NO_OPTIONS),
+    )
+
+
+def _sweep(application: Application, executor: Executor) -> None:
+    executor.sweep()
+    # An executor that uses an engine has seen to that; then this finds nothing.
+    sweep_containers(**_executor_folders(application), environ=application.environ)
 
 
 def executor_of(

@@ -322,12 +322,12 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         if writable == shown[1] and path.startswith(shown[0] + "/"):
             continue  # The folder above shows it already.
         shown = (path, writable)
-        hidden = any(path.startswith(folder + "/") for folder in _OWN)
+        hidden = next((folder for folder in _OWN if path.startswith(folder + "/")), "")
         if not (hidden or writable):
             continue
         if hidden:
             if not beneath_top:
-                _hold_way_in_memory(path)
+                _hold_way_in_memory(hidden, path)
             if os.path.isdir(f"/proc/self/fd/{fd}"):
                 os.makedirs(path, exist_ok=True)
             else:
@@ -337,10 +337,10 @@ def _make_own_folders(view: View, kept: Sequence[tuple[str, int, bool]]) -> None
         kernel.set_read_only(path, not writable, recursive=False)
 
 
-def _hold_way_in_memory(path: str) -> None:
-    """The folders on the way to what is shown below a folder of the job's own are nothing but that: on a disk
-    each is an inode to make and to free, a third of a job's whose repository lies below /tmp."""
-    top = "/".join(path.split("/")[: 4 if path.startswith("/var/") else 3])
+def _hold_way_in_memory(own: str, path: str) -> None:
+    """The folders on the way from a folder of the job's own to what is shown below it are nothing but that:
+    on a disk each is an inode to make and to free, a third of a job's whose repository lies below /tmp."""
+    top = f"{own}/{path[len(own) + 1 :].partition('/')[0]}"
     if top == path:
         return
     with contextlib.suppress(OSError):
